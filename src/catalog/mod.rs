@@ -1,0 +1,79 @@
+//! What the backup topic holds. Owns the trait that reads it; never names a broker's protocol.
+
+use std::future::Future;
+
+use crate::model::{Offset, Partition};
+
+/// How reading the backup topic fails.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The brokers do not answer.
+    #[error("brokers of the backup topic are unreachable: {reason}")]
+    Unreachable {
+        /// What the client said.
+        reason: String,
+    },
+    /// The brokers refuse: no rights, or settings they do not take.
+    #[error("brokers of the backup topic refuse: {reason}")]
+    Refused {
+        /// What they said.
+        reason: String,
+    },
+    /// An offset that must be there is not (D5: exit 6).
+    #[error("partition {partition} has offsets {low} to {high}, but {wanted} was expected")]
+    Gone {
+        /// The partition.
+        partition: Partition,
+        /// First offset there.
+        low: Offset,
+        /// One past the last offset.
+        high: Offset,
+        /// The offset asked for.
+        wanted: Offset,
+    },
+}
+
+/// The backup topic as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicState {
+    /// By partition: first offset and one past the last.
+    pub ranges: Vec<(Offset, Offset)>,
+    /// Its settings, as far as the brokers tell: `cleanup.policy`, `retention.ms`,
+    /// `retention.bytes`, `max.message.bytes`.
+    pub settings: std::collections::BTreeMap<String, String>,
+}
+
+/// A message seen in the backup topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Where.
+    pub partition: Partition,
+    /// Where in it.
+    pub offset: Offset,
+    /// Key bytes; empty where there is none.
+    pub key: &'a [u8],
+    /// Body bytes; empty where there is none.
+    pub body: &'a [u8],
+}
+
+/// Reads the backup topic, committed messages only.
+pub trait TopicReader: Send + Sync + 'static {
+    /// The topic's partitions and settings; none where it does not exist.
+    fn state(&self) -> impl Future<Output = Result<Option<TopicState>, CatalogError>> + Send;
+
+    /// Creates the topic with D5's settings, or lets the brokers create it where they do so by
+    /// themselves; an existing one is as good. Returns the state afterwards.
+    fn create(
+        &self,
+        partitions: u32,
+    ) -> impl Future<Output = Result<TopicState, CatalogError>> + Send;
+
+    /// Reads each partition from `from[p]` to the end it has at the start of the call, in order
+    /// within a partition, and shows every message once. Returns the ends: one past the last
+    /// offset read, by partition.
+    fn scan(
+        &self,
+        from: &[Offset],
+        each: &mut (dyn FnMut(Seen<'_>) + Send),
+    ) -> impl Future<Output = Result<Vec<Offset>, CatalogError>> + Send;
+}

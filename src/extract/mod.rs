@@ -1,0 +1,312 @@
+//! Where increments come from: the node of a datamart ([`Node`]) and the unloads it makes
+//! ([`Source`]). Owns the two traits; never names a protocol, a broker or a staging topic's home.
+
+use std::future::Future;
+
+use crate::model::{
+    Attempt, AttemptName, ChangeLog, Delta, DeltaNum, LockCode, Owner, Partition, RunId, Table,
+};
+
+/// What a node or its unloads refuse or fail at.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The node cannot be reached, or the connection broke before an answer.
+    #[error("node {node} is unreachable: {reason}")]
+    Unreachable {
+        /// host:port
+        node: String,
+        /// What the connection said.
+        reason: String,
+    },
+    /// The node answered a statement with an error.
+    #[error("node refused {statement}: {message}")]
+    Refused {
+        /// The statement, shortened.
+        statement: String,
+        /// The node's own text.
+        message: String,
+    },
+    /// The token is missing, wrong or not enough.
+    #[error("node denies access to {statement}: {message}")]
+    NoRights {
+        /// The statement, shortened.
+        statement: String,
+        /// The node's own text.
+        message: String,
+    },
+    /// The datamart does not exist on the node.
+    #[error("datamart {datamart} does not exist on the node")]
+    NoDatamart {
+        /// The datamart asked for.
+        datamart: String,
+    },
+    /// The node's answer has not the documented shape.
+    #[error("node answered {statement} in an unknown form: {reason}")]
+    Unreadable {
+        /// The statement, shortened.
+        statement: String,
+        /// Which field disagrees.
+        reason: String,
+    },
+    /// An unload did not grow for so long that it is given up (D4.12).
+    #[error("unload {attempt} stood still for {seconds} s")]
+    Stalled {
+        /// The attempt given up.
+        attempt: AttemptName,
+        /// How long nothing came.
+        seconds: u64,
+    },
+    /// A sealed staging topic no longer holds what was sealed.
+    #[error("staging topic {attempt} partition {partition} lost offsets below {end}")]
+    StagingLost {
+        /// The attempt.
+        attempt: AttemptName,
+        /// The partition.
+        partition: Partition,
+        /// Its sealed end.
+        end: u64,
+    },
+    /// A message in a staging topic is not what a connector writes.
+    #[error("staging topic {attempt} partition {partition} offset {offset}: {reason}")]
+    BadChunk {
+        /// The attempt.
+        attempt: AttemptName,
+        /// The partition.
+        partition: Partition,
+        /// The offset.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The brokers of the staging topics fail.
+    #[error("staging brokers: {reason}")]
+    Brokers {
+        /// What they said.
+        reason: String,
+    },
+}
+
+/// Answer to DENY_CHANGES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deny {
+    /// Changes are denied now, by us.
+    Done,
+    /// Somebody (perhaps we ourselves) denied them before, or a DDL runs.
+    Blocked,
+}
+
+/// Answer to ALLOW_CHANGES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// The lock had this code and is gone.
+    Done,
+    /// There was no lock.
+    NotBlocked,
+    /// The lock has another code.
+    WrongCode,
+    /// The lock belongs to a running or unfinished DDL.
+    Blocked,
+}
+
+/// Answer to the creation of the owner marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The marker is there and ours.
+    Done,
+    /// A marker was there before: read whose.
+    Exists,
+}
+
+/// What the marker table says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// No such table.
+    Absent,
+    /// The owner's columns.
+    Of(Owner),
+    /// A table of that name whose columns name no owner.
+    Foreign,
+}
+
+/// The tables of a datamart that hold data of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Logical tables, in the node's order.
+    pub tables: Vec<Table>,
+    /// Entities of a type this version does not know: reported, never skipped in silence (D4.4).
+    pub unknown: Vec<String>,
+}
+
+/// Sums of one (delta, table) as the node computes them (PROSTORE.md 2.9).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// CHECK_SUM; none where the node cannot say (datasources differ).
+    pub changes: Option<String>,
+    /// CHECK_SUM_SNAPSHOT; none where the node cannot say.
+    pub snapshot: Option<String>,
+}
+
+/// One datamart on a node: its deltas, its changelog, its lock.
+///
+/// Every method is one or two statements; none of them waits for the lock of others.
+pub trait Node: Send + Sync + 'static {
+    /// The newest closed delta by GET_DELTA_OK; it can be stale (D4.3).
+    fn last_delta(&self) -> impl Future<Output = Result<Option<Delta>, SourceError>> + Send;
+
+    /// A delta by number; none where the node says "Delta not exist".
+    fn delta(
+        &self,
+        num: DeltaNum,
+    ) -> impl Future<Output = Result<Option<Delta>, SourceError>> + Send;
+
+    /// The whole changelog, the unfinished record included.
+    fn changes(&self) -> impl Future<Output = Result<ChangeLog, SourceError>> + Send;
+
+    /// Logical tables with their columns and datasources.
+    fn tables(&self) -> impl Future<Output = Result<Tables, SourceError>> + Send;
+
+    /// Version of the node, as it names itself.
+    fn version(&self) -> impl Future<Output = Result<String, SourceError>> + Send;
+
+    /// CHECK_SUM of a whole delta; none where the node cannot say.
+    fn delta_sum(
+        &self,
+        delta: DeltaNum,
+    ) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
+
+    /// CHECK_SUM and, where `snapshot`, CHECK_SUM_SNAPSHOT of a table over `columns`.
+    fn table_sums(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        columns: &[String],
+        snapshot: bool,
+    ) -> impl Future<Output = Result<Sums, SourceError>> + Send;
+
+    /// DENY_CHANGES with this code.
+    fn deny(&self, code: &LockCode) -> impl Future<Output = Result<Deny, SourceError>> + Send;
+
+    /// ALLOW_CHANGES with this code.
+    fn allow(&self, code: &LockCode) -> impl Future<Output = Result<Allow, SourceError>> + Send;
+
+    /// Who marked the datamart, if anybody.
+    fn marker(&self) -> impl Future<Output = Result<Marker, SourceError>> + Send;
+
+    /// Marks the datamart as ours.
+    fn mark(&self, owner: &Owner) -> impl Future<Output = Result<Mark, SourceError>> + Send;
+
+    /// Removes the marker; none there is as good.
+    fn unmark(&self) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Steps of an unload, told as they are taken so that they can be printed in the seed's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnloadStep {
+    /// The staging topic is there.
+    TopicCreated {
+        /// Its partitions.
+        partitions: u32,
+    },
+    /// The download external table is there.
+    TableCreated,
+    /// A half of the increment was unloaded.
+    Inserted {
+        /// Which half.
+        half: Half,
+    },
+    /// The external table is gone again.
+    TableDropped,
+}
+
+/// The two halves of an increment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Half {
+    /// `STARTED IN (n,n)`, `sys_op` 0.
+    Added,
+    /// `FINISHED IN (n,n)`, `sys_op` 1.
+    Removed,
+}
+
+/// End of each partition of a staging topic once its unload is complete. Nothing is delivered
+/// before it is known and nothing beyond it is ever read (D4.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// By partition: number of messages.
+    pub ends: Vec<u64>,
+}
+
+/// A message of a staging topic, its key already read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedChunk {
+    /// Its offset in the staging partition.
+    pub offset: u64,
+    /// Which half it belongs to.
+    pub half: Half,
+    /// The connector's stream number, from 0 or 1.
+    pub stream: u32,
+    /// The connector's chunk number, from 1.
+    pub chunk: u32,
+    /// The connector's last-chunk flag, which proves nothing by itself (D4.8).
+    pub is_last: bool,
+    /// The container, as the connector wrote it.
+    pub body: Vec<u8>,
+}
+
+/// What became of an attempt's leavings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// External table and staging topic are gone.
+    Gone,
+    /// The topic still grows: a connector that nobody can stop writes to it (D4.12).
+    Quarantined,
+}
+
+/// Reads the sealed chunks of one staging partition, in order.
+pub trait ChunkReader: Send {
+    /// The next chunk below the seal; none after the last.
+    fn next(&mut self) -> impl Future<Output = Result<Option<StagedChunk>, SourceError>> + Send;
+}
+
+/// Unloads of a datamart. An attempt is opened, sealed, and then read as often as needed by
+/// position.
+pub trait Source: Send + Sync + 'static {
+    /// Reader of one sealed partition.
+    type Reader: ChunkReader;
+
+    /// Makes the staging topic and the external table, unloads both halves, drops the table, and
+    /// returns the seal. `columns` of `table` are declared nullable, `sys_op` last (D4.6).
+    ///
+    /// # Errors
+    /// Any; what was made until then is left for [`Source::discard`].
+    fn unload(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> impl Future<Output = Result<Seal, SourceError>> + Send;
+
+    /// Opens a sealed partition for reading from `from` (an offset) up to `end`.
+    fn read(
+        &self,
+        attempt: &Attempt,
+        partition: Partition,
+        from: u64,
+        end: u64,
+    ) -> impl Future<Output = Result<Self::Reader, SourceError>> + Send;
+
+    /// Drops the external table and the staging topic of an attempt; absent ones are gone already.
+    /// `answered` is false for an attempt whose unload never answered: its topic is deleted only
+    /// once it is quiet (D4.12).
+    fn discard(
+        &self,
+        name: &AttemptName,
+        answered: bool,
+    ) -> impl Future<Output = Result<Discard, SourceError>> + Send;
+
+    /// Names of staging topics and external tables on the node and its brokers that carry this
+    /// run's prefix.
+    fn leftovers(
+        &self,
+        run: RunId,
+    ) -> impl Future<Output = Result<Vec<AttemptName>, SourceError>> + Send;
+}
