@@ -1,7 +1,7 @@
 //! deltakeep backs up Prostore datamarts into a Kafka topic, one increment per closed delta, and
 //! resumes a run that died at any instant.
 //!
-//! The modules are the stages of the flow: `plan` says what is to be done, [`extract`] reads it
+//! The modules are the stages of the flow: [`plan`] says what is to be done, [`extract`] reads it
 //! from the node, `format` gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
 //! `backup` joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
@@ -11,3 +11,4 @@ pub mod deliver;
 pub mod extract;
 pub mod journal;
 pub mod model;
+pub mod plan;

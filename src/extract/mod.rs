@@ -244,6 +244,8 @@ pub struct StagedChunk {
     pub half: Half,
     /// The connector's stream number, from 0 or 1.
     pub stream: u32,
+    /// How many streams the connector says there are.
+    pub stream_total: u32,
     /// The connector's chunk number, from 1.
     pub chunk: u32,
     /// The connector's last-chunk flag, which proves nothing by itself (D4.8).

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Attempt, AttemptName, Change, Delta, DeltaNum, LockCode, Offset, Owner, Partition,
-    StreamNumber, Table, TableName,
+    Attempt, AttemptName, Delta, DeltaNum, LockCode, Offset, Owner, Partition, StreamNumber, Table,
+    TableName,
 };
 
 /// One thing to be written.
@@ -39,6 +39,8 @@ pub struct StreamKey {
 /// What was counted of one connector stream, to know at the end whether it came whole (D4.8).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
+    /// How many streams the connector said there are.
+    pub total: u32,
     /// Chunks that were not last ones.
     pub chunks: u64,
     /// Sum of their hashed numbers, wrapping: tells 1..k from any other set of k numbers.
@@ -73,7 +75,7 @@ pub struct Shape {
     pub chunk_size: u32,
     /// Unloads and deliveries at once; also the number of lanes and of staging partitions.
     pub threads: u32,
-    /// Partitions of the backup topic.
+    /// Partitions asked for, should the run create the topic.
     pub partitions: u32,
     /// Whether sums are asked of the node.
     pub checksums: bool,
@@ -117,10 +119,9 @@ pub enum Fact {
         newest: DeltaNum,
         /// The node's version.
         node: String,
+        /// Partitions of the backup topic, which now exists.
+        partitions: u32,
     },
-    /// Trailing records of the changelog at planning time are kept with the plan, so that the
-    /// last increment carries the same ones on every resume.
-    ChangesKept(Vec<Change>),
     /// A delta is worked on; issue 0 is its first increment.
     DeltaBegun {
         /// The delta.

@@ -1,0 +1,10 @@
+//! What is to be done, worked out from what the node and the topic say. Pure: nothing here waits,
+//! reads a clock or talks to anybody.
+
+mod history;
+mod range;
+mod tables;
+
+pub use history::{OtherHistory, check_history};
+pub use range::{Asked, NoRange, delta_range};
+pub use tables::{NotInDatasource, check_datasource, choose_datasource, tables_of};

@@ -1,0 +1,112 @@
+//! Which tables a delta has, and from which datasource they come (DESIGN D4.4). Pure.
+
+use crate::model::{Change, ChangeLog, Datasource, DeltaNum, Table};
+
+/// Tables that the asked datasource does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("datasource {datasource} does not hold: {}", tables.join(", "))]
+pub struct NotInDatasource {
+    /// `--datasourceType`
+    pub datasource: Datasource,
+    /// The tables, each with the datasources that hold it.
+    pub tables: Vec<String>,
+}
+
+/// The tables that existed before delta `n` in their present form: those whose newest CREATE in
+/// the log ran before it. A table that the log never created is older than the log, so it counts.
+pub fn tables_of<'a>(delta: DeltaNum, tables: &'a [Table], log: &ChangeLog) -> Vec<&'a Table> {
+    tables.iter().filter(|table| existed(delta, table, log)).collect()
+}
+
+fn existed(delta: DeltaNum, table: &Table, log: &ChangeLog) -> bool {
+    let creates = |c: &&Change| c.entity == table.name.0 && creates_table(&c.query);
+    match log.0.iter().rev().find(creates) {
+        Some(change) => change.delta.is_none_or(|before| before < delta),
+        None => true,
+    }
+}
+
+fn creates_table(query: &str) -> bool {
+    let mut words = query.split_whitespace().map(str::to_ascii_uppercase);
+    words.next().as_deref() == Some("CREATE") && words.next().as_deref() == Some("TABLE")
+}
+
+/// Refuses a datasource that lacks some of the tables.
+///
+/// # Errors
+/// [`NotInDatasource`] with the list.
+pub fn check_datasource(asked: &Datasource, tables: &[Table]) -> Result<(), NotInDatasource> {
+    let lacking: Vec<String> = tables
+        .iter()
+        .filter(|table| !table.datasources.contains(asked))
+        .map(|table| {
+            let held: Vec<_> = table.datasources.iter().map(|d| d.0.as_str()).collect();
+            format!("{} (in {})", table.name, held.join(", "))
+        })
+        .collect();
+    if lacking.is_empty() {
+        Ok(())
+    } else {
+        Err(NotInDatasource { datasource: asked.clone(), tables: lacking })
+    }
+}
+
+/// The one datasource that both halves of a pair come from, because two datasources can hold
+/// different histories of one delta: the asked one, else the first that the node lists.
+pub fn choose_datasource(asked: Option<&Datasource>, table: &Table) -> Option<Datasource> {
+    asked.filter(|d| table.datasources.contains(d)).or(table.datasources.first()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TableName;
+
+    fn table(name: &str, datasources: &[&str]) -> Table {
+        let datasources = datasources.iter().map(|d| Datasource((*d).into())).collect();
+        Table { name: TableName(name.into()), columns: vec![], datasources }
+    }
+
+    fn change(num: u64, entity: &str, query: &str, delta: Option<u64>) -> Change {
+        let delta = delta.map(DeltaNum);
+        Change { num, entity: entity.into(), query: query.into(), delta, finished: true }
+    }
+
+    #[test]
+    fn a_table_counts_from_its_newest_creation() {
+        let log = ChangeLog(vec![
+            change(0, "a", "CREATE TABLE db.a (id int)", None),
+            change(1, "b", "create table db.b (id int)", Some(0)),
+            change(2, "b", "DROP TABLE db.b", Some(1)),
+            change(3, "b", "CREATE TABLE db.b (id int)", Some(1)),
+            change(4, "a", "CREATE VIEW db.a2 AS SELECT", Some(5)),
+        ]);
+        let tables = [table("a", &[]), table("b", &[]), table("older_than_the_log", &[])];
+        let names = |n| -> Vec<_> {
+            tables_of(DeltaNum(n), &tables, &log).iter().map(|t| t.name.0.as_str()).collect()
+        };
+        assert_eq!(names(0), ["a", "older_than_the_log"]);
+        assert_eq!(names(1), ["a", "older_than_the_log"]);
+        assert_eq!(names(2), ["a", "b", "older_than_the_log"]);
+    }
+
+    #[test]
+    fn tables_outside_the_asked_datasource_are_named() {
+        let tables = [table("a", &["adp", "adqm"]), table("b", &["adp"])];
+        assert!(check_datasource(&Datasource("adp".into()), &tables).is_ok());
+        let error = check_datasource(&Datasource("adqm".into()), &tables).unwrap_err();
+        assert_eq!(error.to_string(), "datasource adqm does not hold: b (in adp)");
+    }
+
+    #[test]
+    fn a_pair_comes_from_the_asked_datasource_or_the_first_listed() {
+        let both = table("a", &["adp", "adqm"]);
+        let asked = Datasource("adqm".into());
+        assert_eq!(choose_datasource(Some(&asked), &both), Some(asked.clone()));
+        assert_eq!(choose_datasource(None, &both), Some(Datasource("adp".into())));
+        assert_eq!(
+            choose_datasource(Some(&asked), &table("b", &["adp"])),
+            Some(Datasource("adp".into()))
+        );
+    }
+}
