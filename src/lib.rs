@@ -9,5 +9,6 @@
 pub mod catalog;
 pub mod deliver;
 pub mod extract;
+pub mod format;
 pub mod journal;
 pub mod model;
