@@ -9,6 +9,7 @@
 pub mod catalog;
 pub mod deliver;
 pub mod extract;
+pub mod format;
 pub mod journal;
 pub mod model;
 pub mod plan;
