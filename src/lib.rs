@@ -6,6 +6,7 @@
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
 //! `backup` joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
+pub mod backup;
 pub mod catalog;
 pub mod deliver;
 pub mod extract;
@@ -13,3 +14,5 @@ pub mod format;
 pub mod journal;
 pub mod model;
 pub mod plan;
+#[doc(hidden)]
+pub mod testing;

@@ -99,8 +99,6 @@ pub enum Fact {
         /// What shapes the content.
         shape: Shape,
     },
-    /// The datamart was seen unlocked while the marker was ours: DENY comes next (D3).
-    DenyIntended,
     /// DENY_CHANGES is ours.
     Locked,
     /// The lock and the marker are given back; a resume takes them anew.

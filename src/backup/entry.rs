@@ -1,0 +1,189 @@
+//! Entering the resume path: fence the lanes, read what the topic holds beyond the horizon, clear
+//! away what was given up. Runs at the start of every pass; a fresh run finds nothing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::catalog::{Seen, TopicReader};
+use crate::deliver::Sink;
+use crate::extract::{Discard, Source};
+use crate::format;
+use crate::journal::{Fact, StreamKey};
+use crate::model::{AttemptName, IncrementId, MessageKey, Offset, Partition, RunId};
+
+use super::context::{Context, Settings, World};
+use super::fault::{Disagreement, Fault};
+use super::state::{Fate, Planned, State};
+use super::tail::{Found, Tail, Twice};
+use super::watch::Event;
+
+/// The lanes of a run, and what the topic holds of it that the journal does not know.
+pub struct Entry<L> {
+    /// One per worker.
+    pub lanes: Vec<L>,
+    /// Messages beyond the horizon.
+    pub tail: Tail,
+}
+
+/// Fences, settles, reads.
+///
+/// # Errors
+/// Those of the brokers, or [`Fault::Disagrees`] where topic and journal contradict each other.
+pub async fn enter<W: World>(
+    run: &Context<W>,
+    planned: &Planned,
+) -> Result<Entry<<W::Sink as Sink>::Lane>, Fault> {
+    let mut lanes = Vec::new();
+    for lane in 0..run.shape().threads {
+        lanes.push(run.world.sink().open(run.run(), lane).await?);
+    }
+    run.world.sink().settle().await?;
+    let tail = read_tail(run, planned).await?;
+    discard_dropped(run).await?;
+    Ok(Entry { lanes, tail })
+}
+
+async fn read_tail<W: World>(run: &Context<W>, planned: &Planned) -> Result<Tail, Fault> {
+    let topic = run.world.topic();
+    let Some(state) = topic.state().await? else {
+        return Err(Disagreement::TopicGone { topic: run.settings.topic.clone() }.into());
+    };
+    let found = state.ranges.len() as u32;
+    if found != planned.partitions {
+        return Err(Disagreement::Partitions { planned: planned.partitions, found }.into());
+    }
+    let lows: Vec<Offset> = state.ranges.iter().map(|(low, _)| *low).collect();
+    let id = run.run();
+    let mut reader = run.ledger.look(|state| TailReader::new(id, planned, state));
+    let from = reader.from(&lows);
+    let ends = topic.scan(&from, &mut |seen| reader.see(seen)).await?;
+    let tail = reader.finish()?;
+    if tail.copies > 0 {
+        let text = format!("{} identical second copies lie in the topic", tail.copies);
+        run.tell(Event::Warning { text });
+    }
+    run.ledger.read_to(ends, tail.pins());
+    Ok(tail)
+}
+
+/// Recognises this run's messages and checks those at journalled positions.
+struct TailReader {
+    run: RunId,
+    horizon: Vec<Offset>,
+    /// Issues of each delta by increment id; issue 0 is the run's id for all deltas.
+    reissued: HashMap<(u64, IncrementId), u32>,
+    /// What must lie at the last journalled position of each unfinished stream.
+    expected: BTreeMap<(Partition, Offset), (StreamKey, u64)>,
+    tail: Tail,
+    twice: Option<Box<Twice>>,
+}
+
+impl TailReader {
+    fn new(id: RunId, planned: &Planned, state: &State) -> Self {
+        let reissued = planned.deltas.iter().filter(|d| !state.done.contains_key(&d.num));
+        let reissued = reissued.flat_map(|d| {
+            (1..=Settings::ISSUES)
+                .map(move |issue| ((d.num.0, IncrementId::of(id, d.num, issue)), issue))
+        });
+        let unfinished = state.progress.iter().filter(|(key, _)| {
+            let table = key.table.clone();
+            table.is_some_and(|t| !state.pairs.contains_key(&(key.delta, key.issue, t)))
+        });
+        let expected = unfinished.filter_map(|(key, progress)| {
+            progress.last.map(|place| (place, (key.clone(), progress.chunks)))
+        });
+        Self {
+            run: id,
+            horizon: state.horizon.clone(),
+            reissued: reissued.collect(),
+            expected: expected.collect(),
+            tail: Tail::default(),
+            twice: None,
+        }
+    }
+
+    /// By partition: the horizon, or earlier where a journalled position is to be checked; the
+    /// beginning where the journal has no horizon.
+    fn from(&self, lows: &[Offset]) -> Vec<Offset> {
+        let mut from: Vec<Offset> =
+            if self.horizon.len() == lows.len() { self.horizon.clone() } else { lows.to_vec() };
+        for (partition, offset) in self.expected.keys() {
+            if let Some(start) = from.get_mut(partition.0 as usize) {
+                *start = (*start).min(*offset);
+            }
+        }
+        from
+    }
+
+    fn see(&mut self, seen: Seen<'_>) {
+        let place = (seen.partition, seen.offset);
+        let key = format::decode_key(seen.key).ok();
+        let Some((stream, chunk, is_last)) = key.and_then(|key| self.ours(&key)) else { return };
+        if self.expected.get(&place).is_some_and(|e| *e == (stream.clone(), chunk)) {
+            self.expected.remove(&place);
+        }
+        let label = format::read_label(seen.body).ok();
+        let crc = label.as_ref().and_then(|label| label.crc);
+        let source = label.and_then(|label| label.src).map(str::to_owned);
+        let found = Found { partition: place.0, offset: place.1, source, is_last, crc };
+        if let Err(twice) = self.tail.see(stream, chunk, found) {
+            self.twice.get_or_insert(twice);
+        }
+    }
+
+    fn ours(&self, key: &MessageKey) -> Option<(StreamKey, u64, bool)> {
+        let issue = match key.increment.0 == self.run.to_string() {
+            true => 0,
+            false => *self.reissued.get(&(key.delta.0, key.increment.clone()))?,
+        };
+        let (delta, table, stream) = (key.delta, key.table.clone(), key.stream);
+        Some((StreamKey { delta, issue, table, stream }, key.chunk.0, key.is_last))
+    }
+
+    fn finish(self) -> Result<Tail, Disagreement> {
+        if let Some(twice) = self.twice {
+            return Err(twice.into());
+        }
+        match self.expected.into_keys().next() {
+            Some((partition, offset)) => Err(Disagreement::Position { partition, offset }),
+            None => Ok(self.tail),
+        }
+    }
+}
+
+/// Clears away the attempts that were given up.
+async fn discard_dropped<W: World>(run: &Context<W>) -> Result<(), Fault> {
+    let dropped: Vec<(AttemptName, bool)> = run.ledger.look(|state| {
+        let dropped = state.attempts.values().filter_map(|a| match a.fate {
+            Fate::Dropped { answered } => Some((a.attempt.name.clone(), answered)),
+            _ => None,
+        });
+        dropped.collect()
+    });
+    for (name, answered) in dropped {
+        discard(run, &name, answered).await?;
+    }
+    Ok(())
+}
+
+/// Clears an attempt away and remembers what became of it.
+///
+/// # Errors
+/// Those of the node, the brokers and the journal.
+pub async fn discard<W: World>(
+    run: &Context<W>,
+    name: &AttemptName,
+    answered: bool,
+) -> Result<(), Fault> {
+    match run.world.source().discard(name, answered).await? {
+        Discard::Gone => {
+            run.tell(Event::TopicDeleted { topic: name.0.clone() });
+            run.ledger.note([Fact::AttemptGone { name: name.clone() }])?;
+        }
+        Discard::Quarantined => {
+            let text = format!("topic {name} is still written to by a connector; it is left");
+            run.tell(Event::Warning { text });
+            run.ledger.note([Fact::AttemptQuarantined { name: name.clone() }])?;
+        }
+    }
+    Ok(())
+}

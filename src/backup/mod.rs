@@ -1,0 +1,31 @@
+//! The engine of a backup: it joins the stages of the flow, and brings a run to its end from
+//! wherever it stopped. Names no technology; the worlds come in as traits.
+
+mod board;
+mod changelog;
+mod context;
+mod decide;
+mod delta;
+mod entry;
+mod fault;
+mod ledger;
+mod own;
+mod pair;
+mod planning;
+mod run;
+mod state;
+mod tail;
+mod tally;
+mod watch;
+mod worker;
+
+pub use context::{Settings, World};
+pub use decide::{DeltaDecision, PairDecision, StreamWork, decide_delta, decide_pair};
+pub use fault::{Disagreement, Fault, Holder, Place, Refusal, RunError};
+pub use own::give_back;
+pub use planning::Draft;
+pub use run::{Backup, Summary};
+pub use state::{AttemptState, Fate, LockState, PairKey, Planned, Started, State};
+pub use tail::{Found, Tail, Twice};
+pub use tally::Incomplete;
+pub use watch::{Event, Unwatched, Watch};

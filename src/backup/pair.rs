@@ -1,0 +1,275 @@
+//! One (delta, table): its sums, its unload, and what is done once all its streams are delivered.
+//! Never delivers anything itself.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::extract::{Node, Seal, Source, SourceError, Sums, UnloadStep};
+use crate::journal::{Fact, StreamKey};
+use crate::model::{
+    Attempt, AttemptName, ColumnType, Datasource, Delta, IncrementId, StreamNumber, Table,
+};
+use crate::plan;
+
+use super::context::{Context, Settings, World};
+use super::decide::{PairDecision, StreamWork, decide_pair};
+use super::entry::discard;
+use super::fault::{Fault, Place};
+use super::state::PairKey;
+use super::tail::Tail;
+use super::tally::{self, Tallies};
+use super::watch::Event;
+
+/// A (delta, table) of one issue, at work.
+pub struct Pair {
+    /// The delta.
+    pub delta: Delta,
+    /// Its issue.
+    pub issue: u32,
+    /// The increment's id.
+    pub increment: IncrementId,
+    /// The table.
+    pub table: Table,
+    /// Its place in the plan, part of its attempts' names.
+    pub number: usize,
+    /// What the node said of its sums.
+    pub sums: Mutex<Sums>,
+    /// The delta has no changes at all.
+    pub delta_is_empty: bool,
+    /// Streams not yet delivered.
+    pub left: AtomicUsize,
+    /// How many streams it has; known once it is opened.
+    pub streams: AtomicUsize,
+}
+
+impl Pair {
+    /// Its name in the state.
+    pub fn key(&self) -> PairKey {
+        (self.delta.num, self.issue, self.table.name.clone())
+    }
+
+    /// The name of one of its streams.
+    pub fn stream(&self, stream: StreamNumber) -> StreamKey {
+        let (delta, issue, table) = self.key();
+        StreamKey { delta, issue, table: Some(table), stream }
+    }
+
+    /// Columns that sums are computed over: datasources print floating numbers differently (D4.5).
+    pub fn sum_columns(&self) -> Vec<String> {
+        let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
+        let columns = self.table.columns.iter().filter(|c| exact(c.kind));
+        columns.map(|column| column.name.clone()).collect()
+    }
+}
+
+/// What opening a pair leads to.
+pub enum Opened {
+    /// It is done already.
+    Nothing,
+    /// It has no changes: its one empty chunk is to be sent.
+    Empty(PairDecision),
+    /// These streams are to be delivered.
+    Streams(Vec<StreamWork>),
+}
+
+/// Decides about a pair, and unloads it where that is what is left to do.
+///
+/// # Errors
+/// [`Fault::Again`] where the delta must be written again, [`Fault::GaveUp`], those of the node.
+pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Result<Opened, Fault> {
+    let place = |fault: Fault| fault.at(pair.delta.num, Some(&pair.table.name));
+    let decision = run.ledger.look(|state| decide_pair(&pair.key(), state, tail));
+    let (name, delta) = (pair.table.name.clone(), pair.delta.num);
+    if decision != PairDecision::Skip {
+        run.tell(Event::TableStarted { delta, table: name });
+    }
+    match decision {
+        PairDecision::Skip => Ok(Opened::Nothing),
+        PairDecision::Reissue { reason } => Err(reissue(run, pair.delta, pair.issue, reason)?),
+        empty @ PairDecision::Empty { .. } => Ok(Opened::Empty(empty)),
+        PairDecision::Deliver { streams, .. } => {
+            ask_sums(run, pair).await.map_err(place)?;
+            Ok(Opened::Streams(streams))
+        }
+        PairDecision::Unload { give_up } => {
+            give_up_attempts(run, give_up).await?;
+            if ask_sums(run, pair).await.map_err(place)? {
+                let (delta, issue, table) = pair.key();
+                run.ledger.note([Fact::EmptyPair { delta, issue, table }])?;
+                return Ok(Opened::Empty(PairDecision::Empty { found: None }));
+            }
+            unload(run, pair).await.map_err(place)?;
+            let streams = run.ledger.look(|state| decide_pair(&pair.key(), state, tail));
+            match streams {
+                PairDecision::Deliver { streams, .. } => Ok(Opened::Streams(streams)),
+                other => Err(Fault::Unexpected(format!("a sealed unload led to {other:?}"))),
+            }
+        }
+    }
+}
+
+async fn give_up_attempts<W: World>(
+    run: &Context<W>,
+    names: Vec<AttemptName>,
+) -> Result<(), Fault> {
+    for name in names {
+        run.ledger.note([Fact::AttemptDropped { name: name.clone(), answered: false }])?;
+        discard(run, &name, false).await?;
+    }
+    Ok(())
+}
+
+/// Asks the node for the sums of the pair; true where it has no changes (D4.5).
+async fn ask_sums<W: World>(run: &Context<W>, pair: &Pair) -> Result<bool, Fault> {
+    if !run.shape().checksums {
+        return Ok(false);
+    }
+    let zero = Some("0".to_owned());
+    let sums = if pair.delta_is_empty {
+        Sums { changes: zero.clone(), snapshot: None }
+    } else {
+        let columns = pair.sum_columns();
+        run.world.node().table_sums(pair.delta.num, &pair.table, &columns, true).await?
+    };
+    let empty = sums.changes == zero;
+    *pair.sums.lock().unwrap_or_else(PoisonError::into_inner) = sums;
+    Ok(empty)
+}
+
+async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
+    let mut last = String::new();
+    for number in run.ledger.look(|s| s.attempts_made(&pair.key()))..Settings::UNLOADS {
+        run.go_on()?;
+        let attempt = attempt(run, pair, number);
+        let issue = pair.issue;
+        run.ledger.note([Fact::AttemptOpened { attempt: attempt.clone(), issue }])?;
+        let error = match unload_once(run, pair, &attempt).await? {
+            Ok(seal) => return seal_it(run, pair, attempt.name, seal),
+            Err(error) => error,
+        };
+        let answered = matches!(error, SourceError::Refused { .. });
+        run.ledger.note([Fact::AttemptDropped { name: attempt.name.clone(), answered }])?;
+        if matches!(error, SourceError::NoRights { .. } | SourceError::NoDatamart { .. }) {
+            return Err(error.into());
+        }
+        last = error.to_string();
+        run.tell(Event::Warning { text: format!("unload {} failed: {last}", attempt.name) });
+        tokio::time::sleep(Duration::from_millis(100 << number.min(6))).await;
+        // What cannot be cleared away now is cleared away by the next pass.
+        discard(run, &attempt.name, answered).await.ok();
+    }
+    let at = Place { delta: Some(pair.delta.num), table: Some(pair.table.name.clone()) };
+    Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
+}
+
+fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Attempt {
+    let shape = run.shape();
+    let nonce = (run.settings.nonce)() as u32;
+    Attempt {
+        name: AttemptName::new(run.run(), pair.delta.num, pair.number, number, nonce),
+        delta: pair.delta.num,
+        table: pair.table.name.clone(),
+        datasource: plan::choose_datasource(shape.datasource.map(Datasource).as_ref(), &pair.table),
+        partitions: shape.threads,
+        chunk_size: shape.chunk_size,
+    }
+}
+
+/// The outer error stops the run, the inner one is the unload's own.
+async fn unload_once<W: World>(
+    run: &Context<W>,
+    pair: &Pair,
+    attempt: &Attempt,
+) -> Result<Result<Seal, SourceError>, Fault> {
+    let name = attempt.name.0.clone();
+    let tell = |step: UnloadStep| {
+        let name = name.clone();
+        run.tell(match step {
+            UnloadStep::TopicCreated { partitions } => {
+                Event::TopicCreated { topic: name, partitions }
+            }
+            UnloadStep::TableCreated => Event::ExternalTableCreated { name },
+            UnloadStep::Inserted { half } => Event::Unloaded { name, half },
+            UnloadStep::TableDropped => Event::ExternalTableDropped { name },
+        });
+    };
+    tokio::select! {
+        sealed = run.world.source().unload(attempt, &pair.table, &tell) => Ok(sealed),
+        () = run.stopped() => Err(Fault::Stopped),
+    }
+}
+
+fn seal_it<W: World>(
+    run: &Context<W>,
+    pair: &Pair,
+    name: AttemptName,
+    seal: Seal,
+) -> Result<(), Fault> {
+    let chunks = seal.ends.iter().sum();
+    run.ledger.note([Fact::Sealed { name, ends: seal.ends }])?;
+    run.tell(Event::Sealed { delta: pair.delta.num, table: pair.table.name.clone(), chunks });
+    Ok(())
+}
+
+/// Called once for every stream delivered; the last one closes the pair.
+///
+/// # Errors
+/// [`Fault::Again`] where the unload did not come whole (D4.8).
+pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
+    if pair.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+        return Ok(());
+    }
+    let key = pair.key();
+    let (attempt, whole) = run.ledger.look(|state| {
+        let attempt = state.attempt_of(&key).map(|a| a.attempt.name.clone());
+        let mut sum = Tallies::new();
+        let streams = (1..=pair.streams.load(Ordering::Acquire) as u32).map(StreamNumber);
+        for stream in streams {
+            let progress = state.progress.get(&pair.stream(stream));
+            progress.into_iter().for_each(|p| tally::add(&mut sum, &p.tallies));
+        }
+        (attempt, tally::require_whole(&sum))
+    });
+    if let (Some(_), Err(incomplete)) = (&attempt, whole) {
+        return Err(reissue(run, pair.delta, pair.issue, &incomplete.to_string())?);
+    }
+    let (delta, issue, table) = key;
+    let sums = pair.sums.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let sums = (sums.changes, sums.snapshot);
+    run.ledger.note([Fact::TableDone { delta, issue, table: table.clone(), sums }])?;
+    run.tell(Event::Archived { delta, table });
+    match attempt {
+        Some(name) => discard(run, &name, true).await,
+        None => Ok(()),
+    }
+}
+
+/// Begins the delta again under a new increment: its attempts are given up, and the pass starts
+/// anew (D4.11). Returns the fault to end the pass with.
+///
+/// # Errors
+/// Those of the journal.
+pub fn reissue<W: World>(
+    run: &Context<W>,
+    delta: Delta,
+    issue: u32,
+    reason: &str,
+) -> Result<Fault, Fault> {
+    let at = Place { delta: Some(delta.num), table: None };
+    if issue >= Settings::ISSUES {
+        return Ok(Fault::GaveUp { at, attempts: issue + 1, last: reason.to_owned() });
+    }
+    let given_up = run.ledger.look(|state| {
+        let of_delta = state.leftovers().into_iter().filter(|(name, _)| {
+            state.attempts.get(name).is_some_and(|a| a.attempt.delta == delta.num)
+        });
+        of_delta.collect::<Vec<_>>()
+    });
+    let dropped =
+        given_up.into_iter().map(|(name, answered)| Fact::AttemptDropped { name, answered });
+    let begun = Fact::DeltaBegun { delta: delta.num, issue: issue + 1 };
+    run.ledger.note(dropped.chain([begun]).collect::<Vec<_>>())?;
+    Ok(Fault::Again(format!("{at}written again under a new increment: {reason}")))
+}

@@ -1,0 +1,218 @@
+//! Fixing what a run does: the range, the tables, the changelog; and checking on a resume that
+//! what was fixed still holds (DESIGN D4.3, D4.4, D3). Never changes anything but the journal and,
+//! once there is work, creates the backup topic.
+
+use crate::catalog::index::{Catalog, is_of};
+use crate::catalog::{TopicReader, TopicState};
+use crate::extract::{Node, Tables};
+use crate::format;
+use crate::journal::Fact;
+use crate::model::{ChangeLog, Datamart, Datasource, Delta, DeltaNum, Offset, Table, TableName};
+use crate::plan::{self, Asked};
+
+use super::context::{Context, World};
+use super::fault::{Disagreement, Fault, Refusal};
+use super::state::Planned;
+use super::watch::Event;
+
+/// What a run would do, before anything is touched: printed by `--dryRun`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Deltas to export; empty where nothing newer is closed.
+    pub deltas: Vec<Delta>,
+    /// Newest closed delta of the datamart.
+    pub newest: Option<DeltaNum>,
+    /// Tables.
+    pub tables: Vec<Table>,
+    /// Entities of an unknown type.
+    pub unknown: Vec<String>,
+    /// The changelog.
+    pub changes: ChangeLog,
+    /// Deltas of which the topic holds only parts.
+    pub incomplete: Vec<DeltaNum>,
+    /// The topic's state, where it exists.
+    pub topic: Option<TopicState>,
+    /// The node's version.
+    pub node: String,
+}
+
+/// What was read of the topic so far: a second look reads only what came since.
+#[derive(Default)]
+pub struct Reading {
+    catalog: Catalog,
+    ends: Vec<Offset>,
+}
+
+/// Works out what a run would do.
+///
+/// # Errors
+/// [`Fault::Refused`] with the reason, or those of the node and the brokers.
+pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<Draft, Fault> {
+    let node = run.world.node();
+    super::own::refuse_unfinished(node).await?;
+    let changes = node.changes().await?;
+    let newest = newest_closed(node).await?;
+    let Tables { tables, unknown } = node.tables().await?;
+    let shape = run.shape();
+    if let Some(asked) = shape.datasource.filter(|_| !run.settings.datasource_fallback) {
+        plan::check_datasource(&Datasource(asked), &tables).map_err(Refusal::from)?;
+    }
+    let topic = run.world.topic().state().await?;
+    if let Some(state) = &topic {
+        refuse_compaction(&run.settings.topic, state)?;
+        read_on(run.world.topic(), &run.settings.datamart, state, reading).await?;
+    }
+    let complete = reading.catalog.complete();
+    for end in [complete.first_key_value(), complete.last_key_value()].into_iter().flatten() {
+        let known = node.delta(*end.0).await?.map(|d| d.date);
+        if newest.is_some_and(|newest| *end.0 <= newest.num) {
+            plan::check_history(*end.0, *end.1, known).map_err(Refusal::from)?;
+        }
+    }
+    let asked = match shape.asked {
+        Some((first, further)) => Asked::From { first, further },
+        None => Asked::New,
+    };
+    let highest = complete.last_key_value().map(|(delta, _)| *delta);
+    let range = plan::delta_range(newest.map(|d| d.num), highest, asked).map_err(Refusal::from)?;
+    let deltas = deltas_of(node, range.into_iter().flatten()).await?;
+    let incomplete = reading.catalog.incomplete();
+    let (newest, node) = (newest.map(|d| d.num), node.version().await?);
+    Ok(Draft { deltas, newest, tables, unknown, changes, incomplete, topic, node })
+}
+
+/// GET_DELTA_OK can be stale behind a balancer; GET_DELTA_BY_NUM is not (PROSTORE.md section 3).
+async fn newest_closed(node: &impl Node) -> Result<Option<Delta>, Fault> {
+    let mut newest = node.last_delta().await?;
+    while let Some(next) = node.delta(DeltaNum(newest.map_or(0, |d| d.num.0 + 1))).await? {
+        newest = Some(next);
+    }
+    Ok(newest)
+}
+
+async fn deltas_of(
+    node: &impl Node,
+    range: impl Iterator<Item = u64>,
+) -> Result<Vec<Delta>, Fault> {
+    let mut deltas = Vec::new();
+    for num in range {
+        // A delta below the newest closed one exists: numbers have no gaps.
+        deltas.extend(node.delta(DeltaNum(num)).await?);
+    }
+    Ok(deltas)
+}
+
+fn refuse_compaction(topic: &str, state: &TopicState) -> Result<(), Refusal> {
+    match state.settings.get("cleanup.policy") {
+        Some(policy) if policy.contains("compact") => {
+            Err(Refusal::Compacted { topic: topic.to_owned(), policy: policy.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn read_on(
+    topic: &impl TopicReader,
+    datamart: &Datamart,
+    state: &TopicState,
+    reading: &mut Reading,
+) -> Result<(), Fault> {
+    let low = state.ranges.iter().map(|(low, _)| *low);
+    let from: Vec<Offset> = match reading.ends.len() == state.ranges.len() {
+        true => low.zip(&reading.ends).map(|(low, read)| low.max(*read)).collect(),
+        false => low.collect(),
+    };
+    let catalog = &mut reading.catalog;
+    let mut see = |seen: crate::catalog::Seen<'_>| {
+        if let Ok(key) = format::decode_key(seen.key)
+            && is_of(&key, datamart)
+        {
+            catalog.see(&key);
+            if key.table.is_none() && key.is_last {
+                promised(seen.body).into_iter().for_each(|tables| catalog.expect(&key, tables));
+            }
+        }
+    };
+    reading.ends = topic.scan(&from, &mut see).await?;
+    Ok(())
+}
+
+/// What the manifest of a changelog body says there must be.
+fn promised(body: &[u8]) -> Option<std::collections::BTreeMap<TableName, Vec<u64>>> {
+    let manifest = format::Manifest::parse(format::read_label(body).ok()?.manifest?).ok()?;
+    Some(manifest.tables.into_iter().map(|table| (table.name, table.chunks)).collect())
+}
+
+/// Fixes the draft in the journal, the topic created where it was not.
+///
+/// # Errors
+/// Those of the brokers and the journal.
+pub async fn fix<W: World>(run: &Context<W>, draft: &Draft) -> Result<(), Fault> {
+    let state = match &draft.topic {
+        Some(_) => run.world.topic().state().await?,
+        None => None,
+    };
+    let state = match state {
+        Some(state) => state,
+        None => run.world.topic().create(run.shape().partitions).await?,
+    };
+    refuse_compaction(&run.settings.topic, &state)?;
+    // A resume that has to plan again has lost its journal's tail: anything in the topic may be of
+    // this run then.
+    let ends = state.ranges.iter().map(|(low, high)| if run.resumed { *low } else { *high });
+    let ends: Vec<Offset> = ends.collect();
+    let count = draft.changes.0.len();
+    let mut facts: Vec<Fact> = draft.tables.iter().cloned().map(Fact::TablePlanned).collect();
+    facts.extend(draft.deltas.iter().copied().map(Fact::DeltaPlanned));
+    facts.push(Fact::Planned {
+        changes: count as u64,
+        hash: draft.changes.hash(count).unwrap_or_default(),
+        newest: draft.newest.unwrap_or(DeltaNum(0)),
+        node: draft.node.clone(),
+        partitions: ends.len() as u32,
+    });
+    run.ledger.note_plan(facts, ends)?;
+    Ok(())
+}
+
+/// Tells the watchers of the plan.
+pub fn announce<W: World>(run: &Context<W>, planned: &Planned) {
+    run.tell(Event::Range { deltas: planned.deltas.iter().map(|d| d.num).collect() });
+    run.tell(Event::Changes { records: planned.changes });
+    run.tell(Event::Tables { tables: planned.tables.iter().map(|t| t.name.clone()).collect() });
+}
+
+/// Checks that the plan still holds, and returns its part of the changelog.
+///
+/// # Errors
+/// [`Fault::Disagrees`] names what changed.
+pub async fn verify<W: World>(run: &Context<W>, planned: &Planned) -> Result<ChangeLog, Fault> {
+    let node = run.world.node();
+    let mut log = node.changes().await?;
+    if log.hash(planned.changes) != Some(planned.hash) {
+        return Err(Disagreement::Changelog { count: planned.changes }.into());
+    }
+    let left = run.ledger.look(|s| s.done.len() < planned.deltas.len());
+    let later = log.0.split_off(planned.changes);
+    for change in later.iter().filter(|_| left) {
+        let table = planned.tables.iter().find(|t| t.name.0 == change.entity);
+        if let Some(table) = table.filter(|_| remakes_table(&change.query)) {
+            let (table, query) = (table.name.clone(), change.query.clone());
+            return Err(Disagreement::TableChanged { table, query }.into());
+        }
+    }
+    for delta in [planned.deltas.first(), planned.deltas.last()].into_iter().flatten() {
+        let known = node.delta(delta.num).await?.map(|d| d.date);
+        plan::check_history(delta.num, delta.date, known).map_err(Disagreement::from)?;
+    }
+    Ok(log)
+}
+
+fn remakes_table(query: &str) -> bool {
+    let words: Vec<String> =
+        query.split_whitespace().take(2).map(str::to_ascii_uppercase).collect();
+    matches!(
+        words.iter().map(String::as_str).collect::<Vec<_>>()[..],
+        ["DROP" | "CREATE" | "ALTER", "TABLE"]
+    )
+}

@@ -1,0 +1,281 @@
+//! The engine: a run from its first record to its last. Reads as the life of a run (DESIGN D4);
+//! every interruption leads back to the start of a pass, so a fresh run, a resume and a retry are
+//! the same road (ADR 1).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch as signal;
+
+use crate::extract::Source;
+use crate::journal::{Fact, JournalError, Shape};
+use crate::model::{DeltaNum, RunId};
+
+use super::context::{Context, Settings, Totals, World};
+use super::delta::{self, Pass};
+use super::entry;
+use super::fault::{Fault, RunError};
+use super::ledger::Ledger;
+use super::own;
+use super::planning::{self, Draft, Reading};
+use super::state::LockState;
+use super::watch::{Event, Watch};
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The run; none where there was nothing to do.
+    pub run: Option<RunId>,
+    /// It was begun before.
+    pub resumed: bool,
+    /// Deltas it exported, over all its resumes.
+    pub deltas: Vec<DeltaNum>,
+    /// Rows delivered by this execution.
+    pub rows: u64,
+    /// Bytes of bodies delivered by this execution.
+    pub bytes: u64,
+    /// Messages delivered by this execution.
+    pub chunks: u64,
+    /// Deltas written again, and how often.
+    pub reissued: Vec<(DeltaNum, u32)>,
+    /// Staging topics left behind because connectors write to them.
+    pub quarantined: Vec<String>,
+}
+
+/// A run, ready to go.
+pub struct Backup<W: World> {
+    run: Arc<Context<W>>,
+}
+
+impl<W: World> Backup<W> {
+    /// Opens the journal; what it holds decides whether this is a fresh run or a resume.
+    ///
+    /// # Errors
+    /// Those of the journal.
+    pub fn open(
+        world: W,
+        journal: W::Journal,
+        settings: Settings,
+        watch: Arc<dyn Watch>,
+        stop: signal::Receiver<bool>,
+    ) -> Result<Self, JournalError> {
+        let ledger = Ledger::open(journal)?;
+        let resumed = ledger.look(|state| state.started.is_some());
+        let totals = Totals::default();
+        let run = Context { world, ledger, settings, watch, stop, resumed, totals };
+        Ok(Self { run: Arc::new(run) })
+    }
+
+    /// The unfinished run of the journal, with what shaped it.
+    pub fn unfinished(&self) -> Option<(RunId, Shape)> {
+        self.run.ledger.look(|state| {
+            state.started.as_ref().map(|started| (started.owner.run, started.shape.clone()))
+        })
+    }
+
+    /// What a fresh run would do; nothing is touched.
+    ///
+    /// # Errors
+    /// As [`Backup::execute`].
+    pub async fn draft(&self) -> Result<Draft, RunError> {
+        let drafted = planning::draft(&self.run, &mut Reading::default()).await;
+        drafted.map_err(|fault| RunError { fault, touched: false, unreleased: None })
+    }
+
+    /// Brings the run to its end, from wherever its journal says it is.
+    ///
+    /// # Errors
+    /// [`RunError`]; the journal then knows where to go on, unless nothing was touched.
+    pub async fn execute(&self) -> Result<Summary, RunError> {
+        let resumed = self.run.resumed;
+        match self.passes().await {
+            Ok(None) => Ok(Summary::default()),
+            Ok(Some(())) => self.end().await,
+            Err(fault) => Err(self.fail(fault).await),
+        }
+    }
+
+    /// Passes until one comes through; none where there is nothing to do.
+    async fn passes(&self) -> Result<Option<()>, Fault> {
+        let run = &self.run;
+        let mut reading = Reading::default();
+        if !run.resumed && planning::draft(run, &mut reading).await?.deltas.is_empty() {
+            return Ok(None);
+        }
+        self.begin()?;
+        let mut left = run.settings.retries;
+        loop {
+            let before = run.totals.chunks.load(Ordering::Relaxed);
+            let issues = self.issues();
+            let fault = match self.pass(&mut reading).await {
+                Ok(()) => return Ok(Some(())),
+                Err(fault) if fault.can_reenter() => fault,
+                Err(fault) => return Err(fault),
+            };
+            let progress =
+                run.totals.chunks.load(Ordering::Relaxed) > before || self.issues() > issues;
+            left = if progress { run.settings.retries } else { left };
+            if left == 0 {
+                return Err(fault);
+            }
+            left -= 1;
+            run.tell(Event::Warning { text: format!("{fault}; going on from the journal") });
+            tokio::select! {
+                () = tokio::time::sleep(run.settings.pause) => {}
+                () = run.stopped() => return Err(Fault::Stopped),
+            }
+        }
+    }
+
+    fn issues(&self) -> u32 {
+        self.run.ledger.look(|state| state.issues.values().sum())
+    }
+
+    /// The first record: from here on the run exists.
+    fn begin(&self) -> Result<(), Fault> {
+        let run = &self.run;
+        let resumed = run.resumed;
+        if !resumed {
+            let settings = &run.settings;
+            run.ledger.note([Fact::Started {
+                owner: settings.owner.clone(),
+                datamart: settings.datamart.to_string(),
+                topic: settings.topic.clone(),
+                code: settings.code.clone(),
+                shape: settings.shape.clone(),
+            }])?;
+        }
+        run.tell(Event::Started { run: run.run(), resumed });
+        Ok(())
+    }
+
+    async fn pass(&self, reading: &mut Reading) -> Result<(), Fault> {
+        let run = &self.run;
+        own::take(run).await?;
+        if run.ledger.look(|state| state.planned.is_none()) {
+            let draft = planning::draft(run, reading).await?;
+            planning::fix(run, &draft).await?;
+        }
+        let Some(planned) = run.ledger.look(|state| state.planned.clone()) else {
+            return Err(Fault::Unexpected("the plan is not in the journal".into()));
+        };
+        let log = planning::verify(run, &planned).await?;
+        planning::announce(run, &planned);
+        let entry = entry::enter(run, &planned).await?;
+        let deltas = planned.deltas.clone();
+        let planned = Arc::new(planned);
+        let pass = Pass { run: run.clone(), planned, log, tail: Arc::new(entry.tail) };
+        let mut lanes = entry.lanes;
+        for delta in deltas {
+            lanes = delta::export(&pass, delta, lanes).await?;
+        }
+        if !run.ledger.look(|state| state.finished) {
+            run.ledger.note([Fact::Finished])?;
+        }
+        self.clear().await
+    }
+
+    /// Nothing the run made is left behind: what the journal knows, and what it has forgotten.
+    async fn clear(&self) -> Result<(), Fault> {
+        let run = &self.run;
+        for (name, answered) in run.ledger.look(super::state::State::leftovers) {
+            entry::discard(run, &name, answered).await?;
+        }
+        for name in run.world.source().leftovers(run.run()).await? {
+            if !run.ledger.look(|state| state.attempts.contains_key(&name)) {
+                run.world.source().discard(&name, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is delivered: gives the datamart back, and ends the journal of the run.
+    async fn end(&self) -> Result<Summary, RunError> {
+        let run = &self.run;
+        if let Err(fault) = own::release(run).await {
+            return Err(RunError { fault, touched: true, unreleased: Some(run.code()) });
+        }
+        let summary = self.summary();
+        let ended = run.ledger.end(&summary.to_json(&run.settings));
+        ended.map_err(|error| RunError { fault: error.into(), touched: true, unreleased: None })?;
+        Ok(summary)
+    }
+
+    fn summary(&self) -> Summary {
+        let totals = &self.run.totals;
+        let (deltas, reissued, quarantined) = self.run.ledger.look(|state| {
+            let deltas: Vec<DeltaNum> = state.done.keys().copied().collect();
+            let reissued = state.done.iter().filter(|(_, issue)| **issue > 0);
+            let quarantined = state
+                .attempts
+                .values()
+                .filter(|a| matches!(a.fate, super::state::Fate::Quarantined));
+            (
+                deltas,
+                reissued.map(|(delta, issue)| (*delta, *issue)).collect(),
+                quarantined.map(|a| a.attempt.name.0.clone()).collect(),
+            )
+        });
+        Summary {
+            run: Some(self.run.run()),
+            resumed: self.run.resumed,
+            deltas,
+            rows: totals.rows.load(Ordering::Relaxed),
+            bytes: totals.bytes.load(Ordering::Relaxed),
+            chunks: totals.chunks.load(Ordering::Relaxed),
+            reissued,
+            quarantined,
+        }
+    }
+
+    /// An orderly end gives lock and marker back; a resume takes them again. A run that was
+    /// refused under its own lock has delivered nothing and is forgotten.
+    async fn fail(&self, fault: Fault) -> RunError {
+        let run = &self.run;
+        if self.unfinished().is_none() {
+            return RunError { fault, touched: false, unreleased: None };
+        }
+        let released = match &fault {
+            // Whoever holds the marker now decides about the lock.
+            Fault::Held(_) => Ok(()),
+            _ => own::release(run).await,
+        };
+        let held = run.ledger.look(|state| state.lock) == LockState::Held;
+        let unreleased = (released.is_err() && held).then(|| run.code());
+        let planned = run.ledger.look(|state| state.planned.is_some());
+        let forgotten = !run.resumed && !planned && released.is_ok() && run.ledger.end("").is_ok();
+        RunError { fault, touched: !forgotten, unreleased }
+    }
+
+    /// Gives the run up: clears away what it made, gives lock and marker back, forgets it. What it
+    /// delivered stays in the topic as incomplete increments.
+    ///
+    /// # Errors
+    /// As [`Backup::execute`]; the run is then still there.
+    pub async fn abandon(&self) -> Result<(), RunError> {
+        let fail = |fault| RunError { fault, touched: true, unreleased: None };
+        self.clear().await.map_err(fail)?;
+        own::release(&self.run).await.map_err(fail)?;
+        let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings));
+        ended.map_err(|error| fail(error.into()))
+    }
+}
+
+impl Summary {
+    /// The document kept of an ended run.
+    pub fn to_json(&self, settings: &Settings) -> String {
+        serde_json::json!({
+            "run": self.run.map(|run| run.to_string()),
+            "datamart": settings.datamart.as_str(),
+            "topic": settings.topic,
+            "resumed": self.resumed,
+            "deltas": self.deltas.iter().map(|d| d.0).collect::<Vec<_>>(),
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "chunks": self.chunks,
+            "reissued": self.reissued.iter().map(|(d, n)| (d.0, *n)).collect::<Vec<_>>(),
+            "quarantined": self.quarantined,
+        })
+        .to_string()
+    }
+}

@@ -1,0 +1,17 @@
+//! Worlds in memory for the core's tests: a node, its unloads, a backup topic with transactions,
+//! a journal, and a fuse that stops a run at any effect. Compiled always because integration tests
+//! cannot see `cfg(test)`; no part of the product uses it.
+
+mod fuse;
+mod journal;
+mod node;
+mod rows;
+mod topic;
+mod unload;
+mod world;
+
+pub use fuse::Fuse;
+pub use journal::MemoryJournal;
+pub use rows::{TestRow, read_rows};
+pub use topic::Stored;
+pub use world::{Faults, Inner, Memory, MemoryWorld};

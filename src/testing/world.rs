@@ -1,0 +1,148 @@
+//! The world in memory: what outlives a run that is killed. Owns the shared state and its chance.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::backup::World;
+use crate::extract::Half;
+use crate::model::{ChangeLog, Delta, DeltaNum, Owner, Table, TableName};
+
+use super::fuse::Fuse;
+use super::journal::MemoryJournal;
+use super::rows::TestRow;
+use super::topic::{Stored, Transaction};
+use super::unload::Staging;
+
+/// How often things go wrong, in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// An answer of the node is lost although the work was done.
+    pub lost_answers: u64,
+    /// An unload fails, or claims to be complete and is not.
+    pub bad_unloads: u64,
+    /// A transaction of a dead process is committed although nobody waits for it.
+    pub late_commits: u64,
+    /// Delivery is interrupted.
+    pub interrupted: u64,
+    /// A sealed staging topic is lost between two executions.
+    pub lost_staging: u64,
+}
+
+/// What the worlds share.
+#[derive(Default)]
+pub struct Inner {
+    /// Closed deltas.
+    pub deltas: Vec<Delta>,
+    /// The changelog.
+    pub changes: ChangeLog,
+    /// Tables.
+    pub tables: Vec<Table>,
+    /// Rows by delta, table and half.
+    pub rows: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
+    /// Code word of the lock.
+    pub lock: Option<String>,
+    /// The marker.
+    pub marker: Option<Owner>,
+    /// Staging topics by name.
+    pub staging: BTreeMap<String, Staging>,
+    /// Download external tables.
+    pub tables_made: BTreeSet<String>,
+    /// The backup topic by partition; empty where it does not exist.
+    pub topic: Vec<Vec<Stored>>,
+    /// Open transactions by lane, with the epoch that may write to them.
+    pub lanes: BTreeMap<(String, u32), Transaction>,
+    /// Every call, in order.
+    pub calls: Vec<String>,
+    /// How often things go wrong.
+    pub faults: Faults,
+    /// State of the chance.
+    pub seed: u64,
+}
+
+impl Inner {
+    /// The next random number (xorshift64*): tests repeat by their seed.
+    pub fn random(&mut self) -> u64 {
+        self.seed ^= self.seed >> 12;
+        self.seed ^= self.seed << 25;
+        self.seed ^= self.seed >> 27;
+        self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// True in `percent` of all cases.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        percent > 0 && self.random() % 100 < percent
+    }
+
+    /// Rows of one half.
+    pub fn half(&self, delta: DeltaNum, table: &TableName, half: Half) -> Vec<TestRow> {
+        let op = i32::from(half == Half::Removed);
+        let rows = self.rows.get(&(delta, table.clone())).into_iter().flatten();
+        rows.filter(|row| row.sys_op == op).cloned().collect()
+    }
+}
+
+/// A handle to the world; clones share it.
+#[derive(Clone, Default)]
+pub struct Memory {
+    inner: Arc<Mutex<Inner>>,
+    fuse: Arc<Fuse>,
+}
+
+impl Memory {
+    /// A world whose chance starts from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let memory = Self::default();
+        memory.lock().seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        memory
+    }
+
+    /// Looks into it, or changes it.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its fuse.
+    pub fn fuse(&self) -> &Fuse {
+        &self.fuse
+    }
+
+    /// One call from outside: counted by the fuse before and after its effect.
+    pub(super) async fn call<R>(&self, name: &str, effect: impl FnOnce(&mut Inner) -> R) -> R {
+        self.fuse.step().await;
+        let result = {
+            let mut inner = self.lock();
+            inner.calls.push(name.to_owned());
+            effect(&mut inner)
+        };
+        self.fuse.step().await;
+        result
+    }
+}
+
+/// The four outside worlds over one [`Memory`].
+#[derive(Clone)]
+pub struct MemoryWorld(pub Memory);
+
+impl World for MemoryWorld {
+    type Node = Memory;
+    type Source = Memory;
+    type Sink = Memory;
+    type Topic = Memory;
+    type Journal = MemoryJournal;
+
+    fn node(&self) -> &Memory {
+        &self.0
+    }
+
+    fn source(&self) -> &Memory {
+        &self.0
+    }
+
+    fn sink(&self) -> &Memory {
+        &self.0
+    }
+
+    fn topic(&self) -> &Memory {
+        &self.0
+    }
+}

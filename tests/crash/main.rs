@@ -1,0 +1,7 @@
+//! Stop at every effect, in memory: whatever is killed, lost or cut back, a resume ends with one
+//! complete increment per delta, each chunk exactly once, and nothing left behind.
+
+mod judge;
+mod scenario;
+mod stops;
+mod strangers;

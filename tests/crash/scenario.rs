@@ -1,0 +1,191 @@
+//! Random datamarts and runs over them. Owns how a run is built, stopped and gone on with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltakeep::backup::{Backup, Fault, RunError, Settings, Summary, Unwatched};
+use deltakeep::journal::{Record, Shape};
+use deltakeep::model::{
+    Change, ChangeLog, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
+    LockCode, Owner, RunId, Table, TableName,
+};
+use deltakeep::testing::{Faults, Memory, MemoryJournal, MemoryWorld, TestRow};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// A scenario: everything follows from its seed.
+pub struct Scenario {
+    pub memory: Memory,
+    pub journal: MemoryJournal,
+    pub shape: Shape,
+    /// Names the run of the next fresh start, and its day.
+    pub starts: u32,
+    seed: u64,
+}
+
+/// How an execution ended.
+#[derive(Debug)]
+pub enum Ended {
+    Done(Summary),
+    Failed(RunError),
+    Killed,
+}
+
+impl Scenario {
+    pub fn new(seed: u64) -> Self {
+        let memory = Memory::new(seed);
+        let shape = fill(&memory);
+        let journal = MemoryJournal::new(&memory);
+        Self { memory, journal, shape, starts: 0, seed }
+    }
+
+    pub fn random(&self, below: u64) -> u64 {
+        self.memory.lock().random() % below.max(1)
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        self.memory.lock().faults = faults;
+    }
+
+    fn settings(&mut self) -> Settings {
+        self.starts += 1;
+        let day = (self.starts % 28 + 1) as u8;
+        let datamart = Datamart::parse("db").unwrap();
+        let number = u128::from(self.seed) << 32 | u128::from(self.starts);
+        let owner = Owner { run: RunId(Uuid::from_u128(number)), day, started: "now".into() };
+        let memory = self.memory.clone();
+        Settings {
+            code: LockCode::new(&datamart, day),
+            datamart,
+            topic: "backup".into(),
+            owner,
+            shape: self.shape.clone(),
+            datasource_fallback: false,
+            retries: 3,
+            accept_retention: false,
+            tool: "test".into(),
+            commit_every: Duration::from_millis(3),
+            commit_bytes: 2000,
+            pause: Duration::from_millis(1),
+            nonce: Arc::new(move || memory.lock().random()),
+        }
+    }
+
+    pub fn backup(&mut self) -> Backup<MemoryWorld> {
+        let (_never, stop) = watch::channel(false);
+        let world = MemoryWorld(self.memory.clone());
+        let settings = self.settings();
+        let watch = Arc::new(Unwatched);
+        Backup::open(world, self.journal.clone(), settings, watch, stop).unwrap()
+    }
+
+    /// One execution, killed at the fuse's step.
+    pub async fn execute(&mut self, steps: Option<i64>) -> Ended {
+        self.memory.fuse().set(steps);
+        let backup = self.backup();
+        let memory = self.memory.clone();
+        let ended = tokio::select! {
+            biased;
+            () = memory.fuse().blown() => Ended::Killed,
+            done = backup.execute() => match done {
+                Ok(summary) => Ended::Done(summary),
+                Err(error) => Ended::Failed(error),
+            },
+        };
+        drop(backup);
+        // The dead journal's error may come before the kill is noticed.
+        let ended = if memory.fuse().is_blown() { Ended::Killed } else { ended };
+        // Tasks of a killed run are ended before anything else happens, as a dead process's are.
+        tokio::task::yield_now().await;
+        self.memory.fuse().set(None);
+        ended
+    }
+
+    /// What can happen while nobody runs.
+    pub fn meanwhile(&mut self) {
+        let mut inner = self.memory.lock();
+        inner.zombies_write();
+        inner.lose_staging();
+        drop(inner);
+        if self.random(3) == 0 && self.journal.len() > 1 {
+            let kept = 1 + self.random(self.journal.len() as u64 - 1) as usize;
+            self.journal.cut(kept);
+        }
+    }
+
+    /// Executes until it is done, without faults at the end.
+    pub async fn finish(&mut self) -> Summary {
+        self.set_faults(Faults::default());
+        match self.execute(None).await {
+            Ended::Done(summary) => summary,
+            other => panic!("seed {}: the last resume ended with {other:?}", self.seed),
+        }
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.journal.records()
+    }
+}
+
+/// True for failures that a resume is promised to cure.
+pub fn is_resumable(error: &RunError) -> bool {
+    matches!(
+        error.fault,
+        Fault::Source { .. }
+            | Fault::Sink(_)
+            | Fault::Catalog(_)
+            | Fault::GaveUp { .. }
+            | Fault::Again(_)
+    )
+}
+
+fn fill(memory: &Memory) -> Shape {
+    let mut inner = memory.lock();
+    let tables = 1 + inner.random() % 4;
+    let deltas = 1 + inner.random() % 4;
+    for number in 0..tables {
+        let created = inner.random() % 3;
+        let delta = created.checked_sub(1).map(DeltaNum);
+        let name = format!("t{number}");
+        let query = format!("CREATE TABLE db.{name} (id bigint, v varchar)");
+        let change = Change { num: number, entity: name.clone(), query, delta, finished: true };
+        inner.changes.0.push(change);
+        inner.tables.push(Table {
+            name: TableName(name),
+            columns: vec![
+                Column { name: "id".into(), kind: ColumnType::Bigint },
+                Column { name: "v".into(), kind: ColumnType::Varchar(None) },
+            ],
+            datasources: vec![Datasource("adp".into())],
+        });
+    }
+    inner.changes.0.sort_by_key(|change| change.delta);
+    (0..).zip(&mut inner.changes.0).for_each(|(num, change)| change.num = num);
+    for delta in 0..deltas {
+        let num = DeltaNum(delta);
+        let date = DeltaDate(1_700_000_000_000_000 + delta as i64 * 1_000_000);
+        let cn_from = delta as i64 * 10;
+        inner.deltas.push(Delta { num, date, cn_from, cn_to: cn_from + 1 });
+        let log = ChangeLog(inner.changes.0.clone());
+        let tables = inner.tables.clone();
+        for table in deltakeep::plan::tables_of(num, &tables, &log) {
+            let rows = if inner.chance(30) { 0 } else { inner.random() % 40 };
+            let rows = (0..rows).map(|_| row(&mut inner)).collect();
+            inner.rows.insert((num, table.name.clone()), rows);
+        }
+    }
+    Shape {
+        datasource: None,
+        chunk_size: 1 + (inner.random() % 9) as u32,
+        threads: 1 + (inner.random() % 3) as u32,
+        partitions: 1 + (inner.random() % 3) as u32,
+        checksums: inner.chance(50),
+        asked: None,
+    }
+}
+
+fn row(inner: &mut deltakeep::testing::Inner) -> TestRow {
+    let id = (inner.random() % 1000) as i64;
+    let v = (!inner.chance(20)).then(|| format!("text {}", inner.random() % 50));
+    TestRow { id, v, sys_op: (inner.random() % 2) as i32 }
+}

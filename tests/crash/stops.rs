@@ -1,0 +1,96 @@
+//! Runs that are killed and gone on with.
+
+use deltakeep::testing::Faults;
+
+use super::judge;
+use super::scenario::{Ended, Scenario, is_resumable};
+
+/// Random scenarios; each is killed several times at random steps.
+const SCENARIOS: u64 = 1500;
+
+#[tokio::test(start_paused = true)]
+async fn an_undisturbed_run_keeps_the_promise() {
+    for seed in 1..200 {
+        let mut scenario = Scenario::new(seed);
+        let summary = scenario.finish().await;
+        judge::check(&scenario.memory, &summary, seed);
+        assert_eq!(scenario.records(), [], "an ended run leaves no record");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_finds_nothing_new() {
+    for seed in 1..100 {
+        let mut scenario = Scenario::new(seed);
+        scenario.finish().await;
+        let before = scenario.memory.lock().topic.clone();
+        let again = scenario.finish().await;
+        assert_eq!(again.run, None, "seed {seed}");
+        assert_eq!(scenario.memory.lock().topic, before, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_any_single_step_is_resumed_exactly() {
+    for seed in [3, 7, 11] {
+        for step in 1.. {
+            let mut scenario = Scenario::new(seed);
+            match scenario.execute(Some(step)).await {
+                Ended::Done(_) => {
+                    assert!(step > 50, "the fuse was not reached after {step} steps");
+                    break;
+                }
+                Ended::Killed => {}
+                Ended::Failed(error) => panic!("seed {seed} step {step}: {error:?}"),
+            }
+            scenario.memory.lock().zombies_write();
+            let summary = scenario.finish().await;
+            if scenario.memory.lock().deltas.len() == summary.deltas.len() {
+                judge::check(&scenario.memory, &summary, seed * 1_000_000 + step as u64);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_a_resume_keeps_the_promise() {
+    let mut kills = 0;
+    for seed in 1..=SCENARIOS {
+        kills += check_random(seed).await;
+    }
+    println!("{SCENARIOS} scenarios, {kills} kills");
+    assert!(kills > SCENARIOS, "only {kills} kills");
+}
+
+async fn check_random(seed: u64) -> u64 {
+    let mut scenario = Scenario::new(seed);
+    let faults = Faults {
+        lost_answers: scenario.random(4),
+        bad_unloads: scenario.random(15),
+        late_commits: scenario.random(60),
+        interrupted: scenario.random(10),
+        lost_staging: scenario.random(30),
+    };
+    scenario.set_faults(faults);
+    let mut kills = 0;
+    let mut done = None;
+    for _ in 0..1 + scenario.random(5) {
+        let steps = 1 + scenario.random(400) as i64;
+        match scenario.execute(Some(steps)).await {
+            Ended::Done(summary) => {
+                done = Some(summary);
+                break;
+            }
+            Ended::Killed => kills += 1,
+            Ended::Failed(error) if is_resumable(&error) => {}
+            Ended::Failed(error) => panic!("seed {seed}: {error:?}"),
+        }
+        scenario.meanwhile();
+    }
+    let summary = match done {
+        Some(summary) => summary,
+        None => scenario.finish().await,
+    };
+    judge::check(&scenario.memory, &summary, seed);
+    kills
+}

@@ -1,0 +1,151 @@
+//! Others at work on the same datamart: they are recognised, named, and left alone.
+
+use deltakeep::backup::{Fault, Holder, Refusal};
+use deltakeep::model::{Change, DeltaDate, DeltaNum, Owner, RunId};
+use uuid::Uuid;
+
+use super::scenario::{Ended, Scenario};
+
+async fn fault_of(scenario: &mut Scenario) -> Fault {
+    match scenario.execute(None).await {
+        Ended::Failed(error) => error.fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_runs_marker_is_named_and_left() {
+    let mut scenario = Scenario::new(1);
+    let other = Owner { run: RunId(Uuid::from_u128(99)), day: 7, started: "then".into() };
+    scenario.memory.lock().marker = Some(other.clone());
+    scenario.memory.lock().lock = Some("backup_db_7".into());
+    let fault = fault_of(&mut scenario).await;
+    assert!(matches!(fault, Fault::Held(Holder::Run(ref found)) if *found == other), "{fault:?}");
+    let inner = scenario.memory.lock();
+    assert_eq!(inner.marker, Some(other));
+    assert_eq!(inner.lock.as_deref(), Some("backup_db_7"));
+    assert!(inner.topic.is_empty() && inner.staging.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_lock_is_left_even_with_our_code() {
+    for code in ["somebody", "backup_db_2", "backup_db_3"] {
+        let mut scenario = Scenario::new(2);
+        scenario.memory.lock().lock = Some(code.into());
+        let fault = fault_of(&mut scenario).await;
+        assert!(matches!(fault, Fault::Held(Holder::Lock { .. })), "{fault:?}");
+        let inner = scenario.memory.lock();
+        assert_eq!(inner.lock.as_deref(), Some(code));
+        assert_eq!(inner.marker, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_change_is_refused_before_anything_is_touched() {
+    let mut scenario = Scenario::new(3);
+    let num = scenario.memory.lock().changes.0.len() as u64;
+    let query = "CREATE TABLE db.x (id int)".to_owned();
+    let change = Change { num, entity: "x".into(), query, delta: None, finished: false };
+    scenario.memory.lock().changes.0.push(change);
+    let fault = fault_of(&mut scenario).await;
+    let Fault::Refused(Refusal::UnfinishedChange { num: named, query }) = fault else {
+        panic!("{fault:?}")
+    };
+    assert_eq!((named, query.as_str()), (num, "CREATE TABLE db.x (id int)"));
+    assert_eq!(scenario.records(), []);
+    assert!(!scenario.memory.lock().calls.iter().any(|c| c == "mark" || c == "deny"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_of_another_history_is_refused() {
+    let mut scenario = Scenario::new(4);
+    scenario.finish().await;
+    let date = DeltaDate(1);
+    scenario.memory.lock().deltas.iter_mut().for_each(|delta| delta.date = date);
+    let fault = fault_of(&mut scenario).await;
+    assert!(matches!(fault, Fault::Refused(Refusal::History(_))), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_ahead_of_the_node_is_refused() {
+    let mut scenario = Scenario::new(5);
+    scenario.finish().await;
+    scenario.memory.lock().deltas.clear();
+    let fault = fault_of(&mut scenario).await;
+    assert!(matches!(fault, Fault::Refused(Refusal::Range(_))), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asked_delta_is_written_again_under_a_new_increment() {
+    let mut scenario = Scenario::new(6);
+    scenario.finish().await;
+    let newest = scenario.memory.lock().deltas.last().map(|d| d.num).unwrap();
+    scenario.shape.asked = Some((newest, 5));
+    let summary = scenario.finish().await;
+    assert_eq!(summary.deltas, [newest]);
+    scenario.shape.asked = Some((DeltaNum(newest.0 + 1), 0));
+    let fault = fault_of(&mut scenario).await;
+    assert!(matches!(fault, Fault::Refused(Refusal::Range(_))), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_that_vanishes_ends_the_run_and_releases_nothing() {
+    let mut scenario = Scenario::new(8);
+    for step in 60.. {
+        if !matches!(scenario.execute(Some(step)).await, Ended::Killed) {
+            panic!("the run ended before its marker could be taken away");
+        }
+        if scenario.memory.lock().staging.values().next().is_some() {
+            break;
+        }
+    }
+    let other = Owner { run: RunId(Uuid::from_u128(98)), day: 1, started: "then".into() };
+    scenario.memory.lock().marker = Some(other.clone());
+    let lock = scenario.memory.lock().lock.clone();
+    let fault = fault_of(&mut scenario).await;
+    assert!(matches!(fault, Fault::Held(Holder::Run(_))), "{fault:?}");
+    assert_eq!(scenario.memory.lock().marker, Some(other));
+    assert_eq!(scenario.memory.lock().lock, lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_checkpointed_is_not_read_again() {
+    let mut scenario = Scenario::new(12);
+    let mut delivered = 0;
+    for step in (100..).step_by(50) {
+        if !matches!(scenario.execute(Some(step)).await, Ended::Killed) {
+            break;
+        }
+        let state = deltakeep::backup::State::of(saved(&scenario));
+        let most = state.progress.values().map(|p| p.chunks).max().unwrap_or(0);
+        scenario.memory.lock().calls.clear();
+        if most > 1 {
+            delivered = most;
+            let key = state.progress.iter().find(|(_, p)| p.chunks == most).unwrap().0.clone();
+            check_reads(&mut scenario, &key, most).await;
+            break;
+        }
+    }
+    assert!(delivered > 1, "no stream was stopped half way");
+}
+
+fn saved(scenario: &Scenario) -> deltakeep::journal::Saved {
+    let mut saved = deltakeep::journal::Saved::default();
+    scenario.records().into_iter().for_each(|record| saved.apply(record));
+    saved
+}
+
+async fn check_reads(scenario: &mut Scenario, key: &deltakeep::journal::StreamKey, from: u64) {
+    let table = key.table.clone().unwrap();
+    let state = deltakeep::backup::State::of(saved(scenario));
+    let attempt = state.attempt_of(&(key.delta, key.issue, table)).cloned();
+    scenario.finish().await;
+    let Some(attempt) = attempt else { return };
+    let prefix = format!("read {}/", attempt.attempt.name);
+    let calls = scenario.memory.lock().calls.clone();
+    let (_, partition, _) = attempt.streams()[key.stream.0 as usize - 1];
+    let wanted = format!("{prefix}{partition} from {from}");
+    let reads: Vec<_> =
+        calls.iter().filter(|c| c.starts_with(&format!("{prefix}{partition} "))).collect();
+    assert!(reads.iter().all(|read| **read == wanted), "{reads:?}, wanted {wanted}");
+}
