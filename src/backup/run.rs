@@ -87,7 +87,6 @@ impl<W: World> Backup<W> {
     /// # Errors
     /// [`RunError`]; the journal then knows where to go on, unless nothing was touched.
     pub async fn execute(&self) -> Result<Summary, RunError> {
-        let resumed = self.run.resumed;
         match self.passes().await {
             Ok(None) => Ok(Summary::default()),
             Ok(Some(())) => self.end().await,
