@@ -83,6 +83,7 @@ fn read_fields(schema: &Value) -> Option<Vec<(String, &str)>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 
