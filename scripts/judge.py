@@ -4,8 +4,8 @@
 Shares no code with the writer: container, records and schemas are read by fastavro, check sums and
 partitions are computed here from docs/format.md. It never writes to a topic.
 
-    judge.py --brokers HOST:PORT --topic T --datamart D [--json OUT] [--expect FILE] [--allow-copies]
-    judge.py --golden tests/golden/topic/v1 [--json OUT] [--expect FILE]
+    judge.py --brokers HOST:PORT --topic T --datamart D [options]
+    judge.py --golden tests/golden/topic/v1 [options]
 
 Exit code 0: every increment in the topic is whole or merely incomplete, and equals --expect where
 that was given. 1: something is wrong; "problems" in the JSON and the lines on stderr say what.
@@ -120,9 +120,12 @@ class Digest:
     def __init__(self):
         self.rows = self.sum = 0
 
-    def add(self, row):
+    def add(self, names, values):
+        """`names`: a hash of the column names, begun once per message because that is faster."""
         self.rows += 1
-        digest = hashlib.sha256(repr(row).encode("utf-8", "surrogatepass")).digest()
+        row = names.copy()
+        row.update(repr(values).encode("utf-8", "surrogatepass"))
+        digest = row.digest()
         self.sum = (self.sum + int.from_bytes(digest[:16], "big")) % (1 << 128)
 
     def value(self):
@@ -177,9 +180,10 @@ class Increment:
         fields = [field["name"] for field in reader.writer_schema["fields"]]
         if fields[-1:] != ["sys_op"] or reader.writer_schema["name"] != "row":
             self.problems.append(f"{where}: not the schema of a data body")
+        names = hashlib.sha256(repr(fields).encode())
         for row in records:
             sys_op = row.pop("sys_op", None)
-            self.digests[table, sys_op].add(tuple(row.items()))
+            self.digests[table, sys_op].add(names, tuple(row.values()))
 
     def missing(self):
         """Why the increment is incomplete; empty where it is complete."""
@@ -296,35 +300,41 @@ class Judge:
                 "deltas": deltas, "incomplete": incomplete, "problems": problems}
 
 
+def unreadable(topic, reason):
+    print(f"topic {topic}: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
 def read_topic(judge, brokers, topic):
     """Reads all committed messages up to the end of now; returns the number of partitions."""
-    from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+    from confluent_kafka import (OFFSET_BEGINNING, Consumer, KafkaError, KafkaException,
+                                 TopicPartition)
 
     consumer = Consumer({
         "bootstrap.servers": brokers, "group.id": "deltakeep-judge", "enable.auto.commit": False,
         "isolation.level": "read_committed", "enable.partition.eof": True,
-        "auto.offset.reset": "error", "fetch.message.max.bytes": 16 << 20})
+        "auto.offset.reset": "error", "fetch.message.max.bytes": 16 << 20, "log_level": 2})
     try:
         described = consumer.list_topics(topic, timeout=30).topics[topic]
         if described.error is not None:
-            sys.exit(f"topic {topic}: {described.error}")
+            unreadable(topic, described.error)
         partitions = sorted(described.partitions)
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         at_end = set()
         while len(at_end) < len(partitions):
-            batch = consumer.consume(500, timeout=30)
-            if not batch:
-                sys.exit(f"topic {topic}: nothing came for 30 s")
-            for message in batch:
-                if message.error() is None:
-                    where = f"partition {message.partition()} offset {message.offset()}"
-                    judge.take(message.key() or b"", message.value() or b"",
-                               message.partition(), where)
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    at_end.add(message.partition())
-                else:
-                    sys.exit(f"topic {topic}: {message.error()}")
+            message = consumer.poll(30)
+            if message is None:
+                unreadable(topic, "nothing came for 30 s")
+            if message.error() is None:
+                where = f"partition {message.partition()} offset {message.offset()}"
+                judge.take(message.key() or b"", message.value() or b"", message.partition(), where)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.add(message.partition())
+            else:
+                unreadable(topic, message.error())
         return len(partitions)
+    except KafkaException as error:
+        unreadable(topic, error)
     finally:
         consumer.close()
 
@@ -362,7 +372,8 @@ def differences(verdict, expected):
         ours, theirs = found[delta]["tables"], wanted[delta]["tables"]
         for table in sorted(set(ours) | set(theirs)):
             if ours.get(table) != theirs.get(table):
-                yield f"delta {delta} table {table}: {ours.get(table)}, expected {theirs.get(table)}"
+                found_here, expected_here = ours.get(table), theirs.get(table)
+                yield f"delta {delta} table {table}: {found_here}, expected {expected_here}"
 
 
 def arguments():

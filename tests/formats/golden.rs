@@ -213,3 +213,20 @@ fn the_judge_sees_what_is_lost_doubled_or_changed() {
     let moved = judge_damaged(|folder| put(folder, "2_no_rows", &encode_key(next), body));
     assert!(moved.contains("deltakeep.crc is") && moved.contains("rows of table1_adp"), "{moved}");
 }
+
+#[test]
+fn the_document_shows_the_golden_bytes_and_schemas() {
+    let document = include_str!("../../docs/format.md");
+    for file in ["1_rows.key", "1_rows.body", "4_changelog.key", "4_changelog.body"] {
+        assert!(document.contains(&golden(&format!("{file}.hex"))), "{file}");
+    }
+    assert!(document.contains(deltakeep::format::key::KEY_SCHEMA));
+    assert!(document.contains(deltakeep::format::changelog::CHANGELOG_SCHEMA));
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(&golden("partitions.json")).unwrap();
+    for vector in vectors {
+        let text = |name: &str| vector[name].to_string().replace("null", "").replace('"', "");
+        let place = ["datamart", "delta", "table", "stream"].map(text).join("/");
+        let row = format!("| `{place}` | {} | {} |", vector["partitions"], vector["partition"]);
+        assert!(document.contains(&row), "{row}");
+    }
+}
