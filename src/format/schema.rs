@@ -129,6 +129,7 @@ mod tests {
         let changes = [
             (r#"["null","long"]"#, r#"["long","null"]"#),
             (r#"["null","long"]"#, r#""long""#),
+            (r#"["null","long"]"#, r#"["int","long"]"#),
             (r#"["null","long"]"#, r#"["null","long","int"]"#),
             (r#"{"type":"int","logicalType":"date"}"#, r#""long""#),
             (r#""name":"ID""#, r#""name":"di""#),

@@ -1,7 +1,7 @@
 //! Bytes that nobody meant: random ones, cut ones, flipped ones. Readers give a value or an error,
 //! and no flip in a key or body goes unseen by the check sum.
 
-use deltakeep::format::container::{MAGIC, put_entry};
+use deltakeep::format::container::{Header, MAGIC, only_record, put_block, put_entry};
 use deltakeep::format::{
     FormatError, Labeller, Manifest, decode_changelog, decode_key, decode_staging_key,
     encode_changelog, encode_key, read_label, staging_rows, verify_crc,
@@ -131,6 +131,27 @@ fn a_staging_body_cut_anywhere_is_refused() {
     // Only a cut between header and block leaves a sound container, one of no rows; the seal of
     // a topic knows offsets, so whole messages are all there is.
     assert_eq!(accepted, [0x4d4 + 16]);
+}
+
+/// A key with one more byte in its record, so that nothing else is wrong with it.
+fn longer_record(key: &[u8]) -> Vec<u8> {
+    let header = Header::read(key).unwrap();
+    let record = only_record(key, header.len, header.sync).unwrap();
+    let mut longer = key[..header.len].to_vec();
+    put_block(&mut longer, 1, &[record, &[0]].concat());
+    longer.extend_from_slice(header.sync);
+    longer
+}
+
+#[test]
+fn a_record_that_is_longer_than_its_fields_is_refused() {
+    let left_over = FormatError::LeftOver { what: "the key's record", count: 1 };
+    let own = longer_record(&encode_key(&key(Some("t"), 1, true)));
+    assert_eq!(decode_key(&own), Err(left_over.clone()));
+    for name in ["adp/exp_types_sysop/0-0", "adqm/r1_table1_adqm_d0/0-0"] {
+        let staging = longer_record(&recording(name).key);
+        assert_eq!(decode_staging_key(&staging), Err(left_over.clone()));
+    }
 }
 
 #[test]

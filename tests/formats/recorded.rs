@@ -91,6 +91,26 @@ fn the_columns_of_one_table_are_refused_for_another() {
 }
 
 #[test]
+fn a_header_that_is_not_the_one_before_is_checked_anew() {
+    let types = recording("adp/exp_types_sysop/0-0");
+    let table = columns(&types.body).unwrap();
+    let key = key(Some("t"), 1, true);
+    let mut labeller = Labeller::new(&table);
+    let mut label = |body: &[u8]| {
+        let mut out = Vec::new();
+        labeller.label(&key, b"", "t/0/0", None, body, &mut out).map(|_| rows(&out))
+    };
+    // The same columns under a record name of another length, and another table.
+    let same = recording("adqm/r1_table1_adqm_d0/0-0");
+    let other = recording("adp/rs_comp_d0/0-0");
+    for _ in 0..2 {
+        assert_eq!(label(&types.body), Ok(rows(&types.body)));
+        assert_eq!(label(&same.body), Ok(rows(&same.body)));
+        assert!(matches!(label(&other.body), Err(FormatError::Schema(_))));
+    }
+}
+
+#[test]
 fn staging_keys_say_what_apache_avro_reads_in_them() {
     for message in recorded() {
         let staging = decode_staging_key(&message.key).unwrap();

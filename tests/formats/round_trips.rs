@@ -234,8 +234,9 @@ fn a_body_of_another_tool_has_an_empty_label_and_no_crc() {
 #[test]
 fn a_manifest_travels_in_the_changelog_body() {
     let manifest = crate::golden::manifest();
-    let body = encode_changelog(&[], b"key", 2, Some(&manifest));
+    let body = encode_changelog(&[], b"key", 0, Some(&manifest));
     let label = read_label(&body).unwrap();
+    assert_eq!(label.replay_before, Some(0));
     assert_eq!(Manifest::parse(label.manifest.unwrap()), Ok(manifest));
     assert_eq!(decode_changelog(&body), Ok(Vec::new()));
 }
