@@ -225,6 +225,7 @@ pub fn derived_sync(header: &[u8], block: &[u8]) -> [u8; SYNC_LEN] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 

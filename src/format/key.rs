@@ -190,6 +190,7 @@ fn bad(field: &'static str, reason: String) -> FormatError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 

@@ -105,6 +105,7 @@ fn checked_datamart<'de, D: Deserializer<'de>>(json: D) -> Result<Datamart, D::E
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 

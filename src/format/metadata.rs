@@ -140,6 +140,7 @@ fn bad(name: &'static str, value: &str) -> FormatError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 

@@ -83,6 +83,7 @@ fn read_fields(schema: &Value) -> Option<Vec<(String, &str)>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 
@@ -128,6 +129,7 @@ mod tests {
         let changes = [
             (r#"["null","long"]"#, r#"["long","null"]"#),
             (r#"["null","long"]"#, r#""long""#),
+            (r#"["null","long"]"#, r#"["int","long"]"#),
             (r#"["null","long"]"#, r#"["null","long","int"]"#),
             (r#"{"type":"int","logicalType":"date"}"#, r#""long""#),
             (r#""name":"ID""#, r#""name":"di""#),
