@@ -10,4 +10,5 @@ pub mod catalog;
 pub mod deliver;
 pub mod extract;
 pub mod journal;
+pub mod kafka;
 pub mod model;

@@ -1,5 +1,7 @@
 //! What the backup topic holds. Owns the trait that reads it; never names a broker's protocol.
 
+pub mod kafka;
+
 use std::future::Future;
 
 use crate::model::{Offset, Partition};
