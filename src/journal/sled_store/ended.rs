@@ -1,0 +1,26 @@
+//! The end of a run: its records are forgotten, its summary is kept. Never forgets one without
+//! the other.
+
+use super::ENDED;
+use super::layout;
+use super::table::{Broken, Table, read as read_entry};
+
+/// Replaces the run's records by its summary, and forgets the oldest summary beyond [`ENDED`].
+pub(super) fn write(table: &mut Table, summary: &str) -> Result<(), Broken> {
+    let mut change = table.change();
+    change.remove_where(layout::is_record);
+    change.restart_facts();
+    let number = change.next_ended();
+    change.put(layout::ended_key(number), &summary)?;
+    if let Some(oldest) = (number + 1).checked_sub(ENDED) {
+        let oldest = layout::ended_key(oldest);
+        change.remove_where(|key| layout::is_ended(key) && key < oldest.as_slice());
+    }
+    change.commit()
+}
+
+/// The summaries, oldest first.
+pub(super) fn read(table: &mut Table) -> Result<Vec<String>, Broken> {
+    let entries = table.entries()?.into_iter().filter(|(key, _)| layout::is_ended(key));
+    entries.map(|(_, entry)| read_entry(&entry)).collect()
+}
