@@ -165,7 +165,7 @@ fn add(change: &mut Change<'_>, record: &Record) -> Result<(), Broken> {
             let key = layout::fact_key(change.next_fact());
             change.put(key, record)?;
             if let Fact::DeltaDone { delta, .. } = fact {
-                change.remove_where(|key| layout::is_progress_of(key, *delta));
+                change.remove(layout::progress_of(*delta));
             }
         }
         Record::Progress(key, _) => change.put(layout::progress_key(key)?, record)?,

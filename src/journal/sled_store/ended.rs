@@ -8,14 +8,11 @@ use super::table::{Broken, Table, read as read_entry};
 /// Replaces the run's records by its summary, and forgets the oldest summary beyond [`ENDED`].
 pub(super) fn write(table: &mut Table, summary: &str) -> Result<(), Broken> {
     let mut change = table.change();
-    change.remove_where(layout::is_record);
+    layout::records().into_iter().for_each(|keys| change.remove(keys));
     change.restart_facts();
     let number = change.next_ended();
     change.put(layout::ended_key(number), &summary)?;
-    if let Some(oldest) = (number + 1).checked_sub(ENDED) {
-        let oldest = layout::ended_key(oldest);
-        change.remove_where(|key| layout::is_ended(key) && key < oldest.as_slice());
-    }
+    change.remove(layout::ended_before((number + 1).saturating_sub(ENDED)));
     change.commit()
 }
 

@@ -1,5 +1,7 @@
 //! Keys and parts of a store. Pure. Never changed in place: the head carries the format number.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -60,9 +62,23 @@ pub(super) fn progress_key(stream: &StreamKey) -> Result<Key, EnvelopeError> {
     Ok(key)
 }
 
-/// Whether a key is that of progress in a delta.
-pub(super) fn is_progress_of(key: &[u8], delta: DeltaNum) -> bool {
-    key.starts_with(&numbered(PROGRESS, delta.0))
+/// Keys of the progress in a delta.
+pub(super) fn progress_of(delta: DeltaNum) -> Range<Key> {
+    let after = match delta.0.checked_add(1) {
+        Some(next) => numbered(PROGRESS, next),
+        None => vec![PROGRESS + 1],
+    };
+    numbered(PROGRESS, delta.0)..after
+}
+
+/// Keys of the run's records, kind by kind.
+pub(super) fn records() -> [Range<Key>; 3] {
+    [FACT, PROGRESS, HORIZON].map(|kind| vec![kind]..vec![kind + 1])
+}
+
+/// Keys of the summaries before a number.
+pub(super) fn ended_before(number: u64) -> Range<Key> {
+    vec![ENDED]..ended_key(number)
 }
 
 /// Whether a key is a summary's.

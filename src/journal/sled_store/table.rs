@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -184,10 +185,10 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Removes the entries whose key is so, those put before in this change included.
-    pub(super) fn remove_where(&mut self, so: impl Fn(&[u8]) -> bool) {
-        let stored = self.table.index.keys().filter(|key| so(key)).cloned();
-        let put = self.edits.keys().filter(|key| so(key)).cloned();
+    /// Removes the entries whose key lies in a range, those put before in this change included.
+    pub(super) fn remove(&mut self, keys: Range<Key>) {
+        let stored = self.table.index.range(keys.clone()).map(|(key, _)| key.clone());
+        let put = self.edits.range(keys).map(|(key, _)| key.clone());
         let removed: Vec<Key> = stored.chain(put).collect();
         self.edits.extend(removed.into_iter().map(|key| (key, None)));
     }
