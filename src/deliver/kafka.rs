@@ -121,6 +121,8 @@ impl Sink for KafkaSink {
     type Lane = KafkaLane;
 
     async fn open(&self, run: RunId, lane: u32) -> Result<KafkaLane, SinkError> {
+        // A missing topic is told at once: a producer would wait for somebody to create it.
+        self.ends().await?;
         let limit = self.limit().await.map_err(sink_error)?;
         let started = self.start(run, lane, limit).map_err(sink_error)?;
         let entered = match self.delivery {

@@ -22,6 +22,9 @@ const LEADERS: Duration = Duration::from_secs(30);
 /// How often a new topic is looked at until then.
 const LOOK: Duration = Duration::from_millis(30);
 
+/// How long to listen for the reason of a failure.
+const HEAR: Duration = Duration::from_millis(80);
+
 /// What an asked broker answers, later. Boxed, so that the trait can be a trait object:
 /// administration is rare, and nobody else should carry a type parameter for it.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
@@ -84,25 +87,48 @@ impl Asker {
         let asker = Arc::clone(self);
         blocking(move || {
             let answer = question(&asker.consumer);
-            // Nobody else polls this client: log lines and complaints wait in its queue.
-            while asker.consumer.poll(Duration::ZERO).is_some() {}
+            asker.hear(if answer.is_ok() { Duration::ZERO } else { HEAR });
             answer.map_err(|e| asker.context.explain(&e))
         })
         .await
     }
 
-    /// By partition, the range of offsets; none where the topic does not exist.
+    /// Takes log lines and complaints from the client's queue: nobody else does.
+    fn hear(&self, span: Duration) {
+        // A poll that only met a log line answers none as well: a few more cost nothing.
+        for _ in 0..8 {
+            self.consumer.poll(span / 8);
+        }
+    }
+
+    /// By partition, the range of offsets; none where the topic does not exist. A leader that was
+    /// just chosen may not know of it yet: asked again for a while.
     pub(crate) async fn ranges(
         self: &Arc<Self>,
         topic: &str,
     ) -> Result<Option<Vec<Range>>, Failure> {
+        let started = Instant::now();
+        loop {
+            let Some(partitions) = self.partitions(topic).await? else { return Ok(None) };
+            let name = topic.to_owned();
+            let ask = move |consumer: &BaseConsumer<Context>| {
+                (0..partitions).map(|p| consumer.fetch_watermarks(&name, p, ANSWER)).collect()
+            };
+            let passing = [FailureKind::Retryable, FailureKind::NoTopic];
+            match self.ask(ask).await {
+                Err(failure) if passing.contains(&failure.kind) && started.elapsed() < LEADERS => {}
+                ranges => return ranges.map(Some),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn partitions(self: &Arc<Self>, topic: &str) -> Result<Option<i32>, Failure> {
         let topic = topic.to_owned();
-        let ranges = self.ask(move |consumer| {
-            let metadata = consumer.fetch_metadata(Some(&topic), ANSWER)?;
-            let partitions = partitions_of(&metadata, &topic)?.len() as i32;
-            (0..partitions).map(|p| consumer.fetch_watermarks(&topic, p, ANSWER)).collect()
-        });
-        none_if_missing(ranges.await)
+        let ask = move |consumer: &BaseConsumer<Context>| {
+            partitions_of(&consumer.fetch_metadata(Some(&topic), ANSWER)?, &topic)
+        };
+        none_if_missing(self.ask(ask).await)
     }
 }
 
@@ -115,19 +141,17 @@ fn none_if_missing<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> 
     }
 }
 
-/// Whether each partition of a topic has a leader.
-fn partitions_of(metadata: &Metadata, topic: &str) -> KafkaResult<Vec<bool>> {
+/// How many partitions a topic has.
+fn partitions_of(metadata: &Metadata, topic: &str) -> KafkaResult<i32> {
     let missing = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else {
         return Err(missing);
     };
-    if let Some(error) = found.error() {
-        return Err(KafkaError::MetadataFetch(error.into()));
+    match (found.error(), i32::try_from(found.partitions().len())) {
+        (Some(error), _) => Err(KafkaError::MetadataFetch(error.into())),
+        (None, Ok(partitions)) if partitions > 0 => Ok(partitions),
+        _ => Err(missing),
     }
-    if found.partitions().is_empty() {
-        return Err(missing);
-    }
-    Ok(found.partitions().iter().map(|p| p.leader() >= 0).collect())
 }
 
 /// Administration of a real cluster.
@@ -172,7 +196,7 @@ impl ClusterAdmin {
 
     /// The one result of a request about one topic.
     fn only(&self, answer: KafkaResult<Vec<rdkafka::admin::TopicResult>>) -> Result<(), Failure> {
-        let results = answer.map_err(|e| self.asker.context.explain(&e))?;
+        let results = answer.map_err(|e| self.explain(&e))?;
         match results.into_iter().next() {
             Some(Ok(_)) => Ok(()),
             Some(Err((_, code))) => Err(Failure::of_code(code)),
@@ -182,26 +206,20 @@ impl ClusterAdmin {
 
     async fn await_leaders(&self, topic: &str, partitions: usize) -> Result<(), Failure> {
         let started = Instant::now();
-        loop {
-            let led = none_if_missing(self.leaders(topic).await)?.unwrap_or_default();
-            if led.len() >= partitions && led.iter().all(|led| *led) {
-                return Ok(());
-            }
+        while self.asker.ranges(topic).await?.unwrap_or_default().len() < partitions {
             if started.elapsed() > LEADERS {
-                let reason =
-                    format!("topic {topic} was created, but has partitions without leader");
+                let reason = format!("topic {topic} was created, but is not seen");
                 return Err(Failure::new(FailureKind::Retryable, reason));
             }
             tokio::time::sleep(LOOK).await;
         }
+        Ok(())
     }
 
-    async fn leaders(&self, topic: &str) -> Result<Vec<bool>, Failure> {
-        let topic = topic.to_owned();
-        let question = move |consumer: &BaseConsumer<Context>| {
-            partitions_of(&consumer.fetch_metadata(Some(&topic), ANSWER)?, &topic)
-        };
-        self.asker.ask(question).await
+    /// Reads an error of an administrative request.
+    fn explain(&self, error: &KafkaError) -> Failure {
+        self.asker.hear(HEAR);
+        self.asker.context.explain(error)
     }
 
     /// Settings of a topic or broker. Brokers that refuse to tell, and servers that know no such
@@ -215,7 +233,7 @@ impl ClusterAdmin {
             Ok(Some(Ok(resource))) => resource,
             Ok(None) => return Ok(BTreeMap::new()),
             Ok(Some(Err(code))) => return tolerate(Failure::of_code(code)),
-            Err(error) => return tolerate(self.asker.context.explain(&error)),
+            Err(error) => return tolerate(self.explain(&error)),
         };
         let pairs = resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?)));
         Ok(pairs.collect())

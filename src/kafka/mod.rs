@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Receives what a client says besides its answers: log lines go to `tracing`, and the last
 /// complaint is kept, because a timeout alone does not say *why* nobody answered.
@@ -46,8 +46,14 @@ impl Context {
 
     /// Keeps a complaint for the next vague failure.
     pub(crate) fn complain(&self, error: &KafkaError, reason: &str) {
-        let kind = Failure::of(error).kind;
-        *self.slot() = Some(Failure::new(kind, reason));
+        let failure = Failure::new(Failure::of(error).kind, reason);
+        let mut slot = self.slot();
+        // "All brokers are down" follows the reason why, and says less.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *slot = Some(failure);
+        } else {
+            slot.get_or_insert(failure);
+        }
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {

@@ -60,8 +60,9 @@ async fn check_round_trip(cluster: &Cluster, delivery: Delivery) {
     assert!(expected == content, "the topic does not hold what was told");
     assert_eq!(ends.len(), 3);
     let known: Vec<_> = ends.iter().map(|end| end.0).collect();
-    let (news, same) = crate::sink::content(cluster, &topic, &known).await;
-    assert!(news.is_empty() && same == ends);
+    // Markers of the last transaction may still arrive: the ends can move, with nothing to show.
+    let (news, _) = crate::sink::content(cluster, &topic, &known).await;
+    assert!(news.is_empty(), "{:?}", keys(&news));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +199,8 @@ async fn a_missing_topic_is_refused_and_not_created() {
     let topic = unique("missing");
     let sink = cluster.sink(&topic, Delivery::Idempotent);
     let opened = sink.open(run(), 0).await;
-    assert!(matches!(opened.err(), Some(SinkError::Refused { .. })));
+    let error = opened.err().expect("it was opened");
+    assert!(matches!(error, SinkError::Refused { .. }), "{error:?}");
     assert_eq!(cluster.admin.list(&topic).await.unwrap(), Vec::<String>::new());
 }
 
