@@ -151,6 +151,8 @@ impl Brokers {
     /// Defaults, then the user's properties, then what every client of ours has.
     fn base(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // How long a topic may be unknown after it was known: we look before we use one.
+        config.set("topic.metadata.propagation.max.ms", "10000");
         for (name, value) in defaults {
             config.set(*name, *value);
         }

@@ -11,5 +11,6 @@ mod mock;
 mod sink;
 mod staging;
 mod support;
+mod throughput;
 mod topic;
 mod zookeeper;

@@ -251,3 +251,19 @@ async fn unreachable_brokers_are_told_as_such() {
     let Some(SinkError::Interrupted { reason }) = opened.err() else { panic!("it was opened") };
     assert!(reason.contains("refused"), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_deleted_under_a_lane_ends_it_and_does_not_come_back() {
+    let cluster = Cluster::automatic();
+    let topic = unique("deleted");
+    cluster.topic(&topic).create(1).await.unwrap();
+    let mut lane = cluster.sink(&topic, Delivery::Idempotent).open(run(), 0).await.unwrap();
+    lane.send(message(0, "k", b"1")).await.unwrap();
+    lane.commit().await.unwrap();
+    cluster.admin.delete(&topic).await.unwrap();
+    lane.send(message(0, "k", b"2")).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(45), lane.commit());
+    let error = end.await.expect("it hangs").unwrap_err();
+    assert!(matches!(error, SinkError::Refused { .. }), "{error:?}");
+    assert_eq!(cluster.admin.list(&topic).await.unwrap(), Vec::<String>::new());
+}
