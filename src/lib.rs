@@ -12,6 +12,7 @@ pub mod deliver;
 pub mod extract;
 pub mod format;
 pub mod journal;
+pub mod kafka;
 pub mod model;
 pub mod plan;
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! What the backup topic holds. Owns the trait that reads it; never names a broker's protocol.
 
 pub mod index;
+pub mod kafka;
 
 use std::future::Future;
 

@@ -1,6 +1,9 @@
 //! Where increments go: the backup topic, written through *lanes*. Owns the trait; never names a
 //! broker's protocol.
 
+pub mod kafka;
+mod reports;
+
 use std::future::Future;
 
 use crate::model::{Offset, Partition, RunId};

@@ -1,7 +1,9 @@
 //! The journal: what a run has done, remembered across its deaths. Owns the trait and its error;
 //! the records are in [`record`], the store in `sled_store`. Never reads a clock.
 
+pub mod envelope;
 pub mod record;
+pub mod sled_store;
 
 pub use record::{Fact, Progress, Record, Saved, Shape, StreamKey, Tally};
 

@@ -1,0 +1,177 @@
+//! What has become of the messages handed to a producer since the last commit: how many bytes are
+//! under way, where each one lies, and the first failure. Never talks to a broker.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::Message as _;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use tokio::sync::Notify;
+
+use crate::kafka::{Context, Failure, FailureKind, log_line};
+use crate::model::Offset;
+
+/// How long nothing may be acknowledged before the lane is given up.
+const STALL: Duration = Duration::from_secs(60);
+
+/// A failure and the bytes of the largest message under way when it came: the client reports an
+/// oversized *batch* by failing messages that are innocent.
+pub(super) type Blow = (Failure, usize);
+
+/// The messages of one lane since its last commit.
+#[derive(Default)]
+pub(super) struct Reports {
+    state: Mutex<State>,
+    moved: Notify,
+    context: Context,
+}
+
+#[derive(Default)]
+struct State {
+    slots: Vec<Slot>,
+    arrived: usize,
+    under_way: usize,
+    failure: Option<Failure>,
+}
+
+struct Slot {
+    bytes: usize,
+    offset: Option<i64>,
+}
+
+impl Reports {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a message in before it is handed over; returns its place.
+    pub(super) fn expect(&self, bytes: usize) -> usize {
+        let mut state = self.state();
+        state.slots.push(Slot { bytes, offset: None });
+        state.under_way += bytes;
+        state.slots.len() - 1
+    }
+
+    /// Takes the newest message out again: the producer did not accept it.
+    pub(super) fn withdraw(&self) {
+        let mut state = self.state();
+        if let Some(slot) = state.slots.pop() {
+            state.under_way -= slot.bytes;
+        }
+    }
+
+    /// Whether nothing was sent since the last commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().slots.is_empty()
+    }
+
+    /// Waits until `bytes` more may be under way: below `bound`, or alone.
+    pub(super) async fn room(&self, bytes: usize, bound: usize) -> Result<(), Blow> {
+        self.until(|state| state.under_way == 0 || state.under_way + bytes <= bound).await
+    }
+
+    /// Waits until every message is acknowledged.
+    pub(super) async fn all(&self) -> Result<(), Blow> {
+        self.until(|state| state.arrived == state.slots.len()).await
+    }
+
+    /// Offsets in the order sent; forgets the messages.
+    pub(super) fn take(&self) -> Vec<Offset> {
+        let mut state = self.state();
+        state.arrived = 0;
+        let slots = std::mem::take(&mut state.slots);
+        slots.into_iter().map(|slot| Offset(slot.offset.unwrap_or(-1))).collect()
+    }
+
+    /// Reads an error of the producer, with its last complaint.
+    pub(super) fn explain(&self, error: &KafkaError) -> Failure {
+        self.context.explain(error)
+    }
+
+    async fn until(&self, ready: impl Fn(&State) -> bool) -> Result<(), Blow> {
+        loop {
+            {
+                let state = self.state();
+                if let Some(failure) = &state.failure {
+                    return Err((failure.clone(), state.largest()));
+                }
+                if ready(&state) {
+                    return Ok(());
+                }
+            }
+            if tokio::time::timeout(STALL, self.moved.notified()).await.is_err() {
+                let reason = format!("nothing acknowledged for {} s", STALL.as_secs());
+                let failure = Failure::new(FailureKind::Unreachable, reason);
+                return Err((self.context.add_complaint(failure), 0));
+            }
+        }
+    }
+
+    fn arrive(&self, place: usize, offset: i64) {
+        let mut state = self.state();
+        if let Some(slot) = state.slots.get_mut(place) {
+            slot.offset = Some(offset);
+            let bytes = slot.bytes;
+            state.arrived += 1;
+            state.under_way -= bytes;
+        }
+        drop(state);
+        self.moved.notify_one();
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.state().failure.get_or_insert(failure);
+        self.moved.notify_one();
+    }
+}
+
+impl State {
+    fn largest(&self) -> usize {
+        let open = self.slots.iter().filter(|slot| slot.offset.is_none());
+        open.map(|slot| slot.bytes).max().unwrap_or(0)
+    }
+}
+
+/// Receives the producer's reports on its polling thread.
+pub struct LaneContext {
+    reports: Arc<Reports>,
+}
+
+impl LaneContext {
+    pub(super) fn new(reports: Arc<Reports>) -> Self {
+        Self { reports }
+    }
+}
+
+impl ClientContext for LaneContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", "{reason}");
+        self.reports.context.complain(&error, reason);
+        // After a fatal error messages may get no report at all.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.reports.fail(Failure::new(FailureKind::Retryable, reason));
+        }
+    }
+}
+
+impl ProducerContext for LaneContext {
+    /// The message's place.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        match result {
+            Ok(message) => self.reports.arrive(place, message.offset()),
+            Err((error, _)) => self.reports.fail(self.reports.explain(error)),
+        }
+    }
+}

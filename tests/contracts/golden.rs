@@ -1,0 +1,198 @@
+//! The bytes of journal entries: as released versions wrote them, for ever readable, and any
+//! flipped bit refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use deltakeep::journal::envelope::{EnvelopeError, FORMAT, decode, encode};
+use deltakeep::journal::{Fact, Progress, Record, Shape, StreamKey, Tally};
+use deltakeep::model::{
+    Attempt, AttemptName, Change, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate,
+    DeltaNum, LockCode, Offset, Owner, Partition, RunId, StreamNumber, Table, TableName,
+};
+use uuid::Uuid;
+
+fn path(format: u16) -> PathBuf {
+    let root = env!("CARGO_MANIFEST_DIR");
+    PathBuf::from(format!("{root}/tests/golden/journal/v{format}/records.hex"))
+}
+
+fn run() -> RunId {
+    RunId(Uuid::from_u128(0x1234_5678_9abc_4ef0_9122_3344_5566_7788))
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        name: AttemptName::new(run(), DeltaNum(3), 1, 2, 0xabcd),
+        delta: DeltaNum(3),
+        table: TableName("sales".into()),
+        datasource: Some(Datasource("adqm".into())),
+        partitions: 4,
+        chunk_size: 1000,
+    }
+}
+
+fn table() -> Table {
+    let kinds = [
+        ColumnType::Boolean,
+        ColumnType::Int32,
+        ColumnType::Int,
+        ColumnType::Bigint,
+        ColumnType::Float,
+        ColumnType::Double,
+        ColumnType::Char(9),
+        ColumnType::Varchar(None),
+        ColumnType::Varchar(Some(300)),
+        ColumnType::Uuid,
+        ColumnType::Link,
+        ColumnType::Date,
+        ColumnType::Time(Some(6)),
+        ColumnType::Timestamp(None),
+    ];
+    let column = |(n, kind)| Column { name: format!("c{n}"), kind };
+    Table {
+        name: TableName("sales".into()),
+        columns: kinds.into_iter().enumerate().map(column).collect(),
+        datasources: vec![Datasource("adp".into()), Datasource("adqm".into())],
+    }
+}
+
+fn started() -> Fact {
+    let datamart = Datamart::parse("marketing").unwrap();
+    Fact::Started {
+        owner: Owner { run: run(), day: 9, started: "20261121t0525z".into() },
+        datamart: "marketing".into(),
+        topic: "backup".into(),
+        code: LockCode::new(&datamart, 9),
+        shape: Shape {
+            datasource: Some("adqm".into()),
+            chunk_size: 1000,
+            threads: 4,
+            partitions: 3,
+            checksums: true,
+            asked: Some((DeltaNum(2), 5)),
+        },
+    }
+}
+
+fn planning() -> Vec<(&'static str, Fact)> {
+    let change = |delta| Change {
+        num: 7,
+        entity: "sales".into(),
+        query: "CREATE TABLE продажи".into(),
+        delta,
+        finished: true,
+    };
+    let delta =
+        Delta { num: DeltaNum(3), date: DeltaDate(1_795_000_000_000_000), cn_from: -1, cn_to: 300 };
+    let planned =
+        Fact::Planned { changes: 8, hash: [0xa5; 32], newest: DeltaNum(9), node: "5.5.0".into() };
+    vec![
+        ("started", started()),
+        ("deny_intended", Fact::DenyIntended),
+        ("locked", Fact::Locked),
+        ("released", Fact::Released),
+        ("table_planned", Fact::TablePlanned(table())),
+        ("delta_planned", Fact::DeltaPlanned(delta)),
+        ("planned", planned),
+        ("changes_kept", Fact::ChangesKept(vec![change(None), change(Some(DeltaNum(3)))])),
+    ]
+}
+
+fn working() -> Vec<(&'static str, Fact)> {
+    let (name, delta, table) = (attempt().name, DeltaNum(3), TableName("sales".into()));
+    let sums = (Some("123456789012345678901234567890".into()), None);
+    vec![
+        ("delta_begun", Fact::DeltaBegun { delta, issue: 1 }),
+        ("attempt_opened", Fact::AttemptOpened { attempt: attempt(), issue: 1 }),
+        ("sealed", Fact::Sealed { name: name.clone(), ends: vec![0, 300, 70_000] }),
+        ("attempt_dropped", Fact::AttemptDropped { name: name.clone(), answered: false }),
+        ("attempt_gone", Fact::AttemptGone { name: name.clone() }),
+        ("attempt_quarantined", Fact::AttemptQuarantined { name }),
+        ("empty_pair", Fact::EmptyPair { delta, issue: 1, table: table.clone() }),
+        ("table_done", Fact::TableDone { delta, issue: 1, table, sums }),
+        ("delta_done", Fact::DeltaDone { delta, issue: 1 }),
+        ("finished", Fact::Finished),
+    ]
+}
+
+fn progress() -> Record {
+    let tally = Tally { chunks: 7, hash: u64::MAX - 5, lasts: vec![(8, 300), (9, 0)] };
+    Record::Progress(
+        StreamKey {
+            delta: DeltaNum(3),
+            issue: 1,
+            table: Some(TableName("sales".into())),
+            stream: StreamNumber(2),
+        },
+        Progress {
+            chunks: 70_000,
+            last: Some((Partition(2), Offset(1 << 40))),
+            bytes: 1 << 36,
+            added: 5,
+            removed: 4,
+            tallies: BTreeMap::from([((0, 1), tally.clone()), ((1, 0), tally)]),
+        },
+    )
+}
+
+/// One record of each kind, by name.
+fn samples() -> Vec<(&'static str, Record)> {
+    let facts = planning().into_iter().chain(working());
+    let mut samples: Vec<_> = facts.map(|(name, fact)| (name, Record::Fact(fact))).collect();
+    samples.push(("progress", progress()));
+    samples.push(("horizon", Record::Horizon(vec![Offset(0), Offset(-1), Offset(i64::MAX)])));
+    samples
+}
+
+fn goldens() -> Vec<(String, Vec<u8>)> {
+    let text = std::fs::read_to_string(path(1)).unwrap();
+    let line = |line: &str| {
+        let (name, hex) = line.split_once(' ').unwrap();
+        let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (name.to_owned(), (0..hex.len()).step_by(2).map(digits).collect())
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn entries_of_format_1_are_read_as_they_were_meant() {
+    let goldens = goldens();
+    assert_eq!(goldens.len(), samples().len());
+    for ((name, bytes), (expected_name, expected)) in goldens.iter().zip(samples()) {
+        assert_eq!(name, expected_name);
+        assert_eq!(decode::<Record>(bytes).as_ref(), Ok(&expected), "{name}");
+    }
+}
+
+#[test]
+fn entries_are_still_written_as_format_1() {
+    assert_eq!(FORMAT, 1, "a new format needs goldens of its own");
+    for ((name, bytes), (_, value)) in goldens().iter().zip(samples()) {
+        assert_eq!(encode(&value).as_ref(), Ok(bytes), "{name}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    for (name, bytes) in goldens() {
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let read = decode::<Record>(&flipped);
+            let refused = matches!(read, Err(EnvelopeError::Checksum | EnvelopeError::Foreign));
+            assert!(refused, "{name} bit {bit}: {read:?}");
+        }
+    }
+}
+
+/// Writes the goldens of a new format, once.
+#[test]
+#[ignore = "only for a new format"]
+fn write() {
+    let path = path(FORMAT);
+    assert!(!path.exists(), "goldens are never edited");
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let line = |(name, value)| format!("{name} {}\n", hex(encode(&value).unwrap()));
+    std::fs::write(path, samples().into_iter().map(line).collect::<String>()).unwrap();
+}
