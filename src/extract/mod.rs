@@ -1,6 +1,10 @@
 //! Where increments come from: the node of a datamart ([`Node`]) and the unloads it makes
 //! ([`Source`]). Owns the two traits; never names a protocol, a broker or a staging topic's home.
 
+pub mod prostore;
+pub mod source;
+pub mod sql;
+
 use std::future::Future;
 
 use crate::model::{
