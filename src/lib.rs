@@ -7,6 +7,7 @@
 //! `backup` joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod catalog;
+pub mod cli;
 pub mod deliver;
 pub mod extract;
 pub mod journal;
