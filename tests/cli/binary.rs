@@ -2,8 +2,11 @@
 
 use std::process::{Command, Output};
 
+/// Variables of the environment.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// Runs the binary with these words in an environment of these variables alone.
-fn run(words: &[&str], variables: &[(&str, &str)]) -> Output {
+fn run(words: &[&str], variables: Variables<'_>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltakeep"));
     command.args(words).env_clear().env("HOME", "/nowhere");
     command.envs(variables.iter().copied()).output().expect("the binary starts")
@@ -75,7 +78,7 @@ fn a_flag_comes_before_the_environment_and_that_before_the_default() {
 #[test]
 fn a_token_is_printed_nowhere_however_it_comes() {
     let typed = "h:1/m?user=jwt&password=canary";
-    let cases: [(&[&str], &[(&str, &str)]); 7] = [
+    let cases: [(&[&str], Variables<'_>); 7] = [
         (&["-vvv", "--connect", typed, "backup_to_kafka", "--topic", "t"], &[]),
         (&["-vvv", "list"], &[("DELTAKEEP_CONNECT", typed)]),
         (&["-vvv", "--connect", "h:1/m", "unlock"], &[("DELTAKEEP_TOKEN", "canary")]),

@@ -18,9 +18,12 @@ use super::node_of;
 use super::server::Answer::{Lost, Never, Recorded};
 use super::server::{Answer, Server};
 
-/// Brokers in memory. A topic may grow by one message at each look, so often.
+/// A topic: its ends, and how often it will still grow by a message when it is looked at.
+type Topic = (Vec<u64>, u32);
+
+/// Brokers in memory.
 #[derive(Clone, Default)]
-struct Topics(Arc<Mutex<BTreeMap<String, (Vec<u64>, u32)>>>);
+struct Topics(Arc<Mutex<BTreeMap<String, Topic>>>);
 
 struct Messages(Vec<StagedMessage>);
 

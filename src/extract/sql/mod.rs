@@ -1,141 +1,14 @@
-//! The statements sent to a node, as texts (PROSTORE.md section 2). Owns quoting and the check of
-//! names; never sends anything and never reads an answer.
+//! The statements sent to a node, as texts (PROSTORE.md section 2). Owns their wording;
+//! names are checked in `names`. Never sends anything and never reads an answer.
 
+mod names;
+
+use self::names::{identifier, literal, plain};
 use crate::extract::Half;
 use crate::model::{Attempt, AttemptName, Column, ColumnType, Datamart, DeltaNum, LockCode, Owner};
 use crate::model::{Datasource, Table};
 
-/// A name that cannot stand in a statement.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is not a name in SQL+: a letter, then letters, digits and underscores")]
-pub struct BadName {
-    /// The name.
-    pub name: String,
-}
-
-/// Words that the node's grammar keeps for itself: as a column they stand in double quotes.
-const RESERVED: &[&str] = &[
-    "all",
-    "and",
-    "any",
-    "as",
-    "at",
-    "between",
-    "both",
-    "by",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "condition",
-    "constraint",
-    "count",
-    "create",
-    "cross",
-    "current",
-    "cursor",
-    "date",
-    "day",
-    "default",
-    "delete",
-    "desc",
-    "distinct",
-    "drop",
-    "else",
-    "end",
-    "escape",
-    "except",
-    "exists",
-    "false",
-    "fetch",
-    "filter",
-    "first",
-    "for",
-    "foreign",
-    "from",
-    "full",
-    "function",
-    "grant",
-    "group",
-    "grouping",
-    "having",
-    "hour",
-    "in",
-    "inner",
-    "insert",
-    "intersect",
-    "interval",
-    "into",
-    "is",
-    "join",
-    "language",
-    "last",
-    "leading",
-    "left",
-    "like",
-    "limit",
-    "local",
-    "match",
-    "method",
-    "minute",
-    "month",
-    "natural",
-    "new",
-    "not",
-    "null",
-    "offset",
-    "old",
-    "on",
-    "only",
-    "or",
-    "order",
-    "outer",
-    "over",
-    "partition",
-    "position",
-    "precision",
-    "primary",
-    "range",
-    "rank",
-    "reference",
-    "references",
-    "result",
-    "right",
-    "row",
-    "rows",
-    "second",
-    "select",
-    "session",
-    "set",
-    "some",
-    "start",
-    "sum",
-    "system",
-    "table",
-    "then",
-    "time",
-    "timestamp",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "unknown",
-    "update",
-    "upper",
-    "user",
-    "using",
-    "value",
-    "values",
-    "when",
-    "where",
-    "window",
-    "with",
-    "within",
-    "without",
-    "year",
-];
+pub use names::BadName;
 
 /// GET_CHANGES of the datamart.
 pub fn get_changes(datamart: &Datamart) -> String {
@@ -362,24 +235,6 @@ fn type_name(kind: ColumnType) -> String {
 
 fn qualified(datamart: &Datamart, name: &str) -> Result<String, BadName> {
     Ok(format!("{datamart}.{}", identifier(name)?))
-}
-
-/// A name, in double quotes where the grammar reserves it.
-fn identifier(name: &str) -> Result<String, BadName> {
-    let name = plain(name)?;
-    let reserved = RESERVED.contains(&name.to_ascii_lowercase().as_str());
-    Ok(if reserved { format!("\"{name}\"") } else { name.to_owned() })
-}
-
-/// The node's own rule for names (PROSTORE.md 2.4).
-fn plain(name: &str) -> Result<&str, BadName> {
-    let well = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if well { Ok(name) } else { Err(BadName { name: name.to_owned() }) }
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]
