@@ -14,8 +14,7 @@ use server::Server;
 /// A node that answers with `server`'s script, asked about `sourcedb` with a token.
 fn node_of(server: &Server) -> ProstoreNode {
     let datamart = Datamart::parse("sourcedb").expect("a datamart name");
-    let timeouts =
-        Timeouts { connect: Duration::from_secs(2), answer: Duration::from_millis(1500) };
+    let timeouts = Timeouts { connect: Duration::from_secs(5), answer: Duration::from_secs(3) };
     let token = Some(Secret::new("canary-token"));
     ProstoreNode::new(server.address(), datamart, token, timeouts).expect("an HTTP client")
 }

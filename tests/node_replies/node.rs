@@ -222,8 +222,10 @@ async fn questions_are_asked_again_and_commands_never() {
     assert_eq!(server.requests("").len(), 3);
     for lost in [Lost, Never, Made(502, ""), Made(504, "")] {
         let (node, server) = node_that(vec![lost.clone()]);
-        assert!(matches!(node.deny(&code()).await, Err(SourceError::Unreachable { .. })));
-        assert!(matches!(node.allow(&code()).await, Err(SourceError::Unreachable { .. })));
+        let code = code();
+        let (deny, allow) = tokio::join!(node.deny(&code), node.allow(&code));
+        assert!(matches!(deny, Err(SourceError::Unreachable { .. })), "{lost:?}: {deny:?}");
+        assert!(matches!(allow, Err(SourceError::Unreachable { .. })), "{lost:?}: {allow:?}");
         assert_eq!(server.requests("").len(), 2, "{lost:?}");
     }
 }

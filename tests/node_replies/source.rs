@@ -213,6 +213,15 @@ async fn what_an_answered_attempt_leaves_is_deleted_and_again_is_as_good() {
 }
 
 #[tokio::test]
+async fn a_table_whose_topic_is_gone_is_a_leftover_too() {
+    let body = r#"[{"mnemonic":"deltakeep_12345678_1_0_1_000000ab"},{"mnemonic":"comp"},
+        {"mnemonic":"deltakeep_99999999_1_0_1_000000ab"},{"mnemonic":"deltakeep_owner"}]"#;
+    let server = Server::start(vec![("/entities", vec![Answer::Made(200, body)])]);
+    let source = source(&server, Topics::default());
+    assert_eq!(source.leftovers(run()).await.ok(), Some(vec![name()]));
+}
+
+#[tokio::test]
 async fn a_topic_that_somebody_still_writes_to_is_quarantined_until_it_is_quiet() {
     let server = server(vec![Recorded("done")]);
     let topics = Topics::default().growing(5);
