@@ -1,10 +1,18 @@
 //! The command line as it is typed: the seed's keywords, each also in kebab-case and as a variable
 //! of the environment. Owns names and help; never gives a meaning or a default to anything.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::extract::prostore::Secret;
+
+/// Options that can hold a token or a password show themselves to nobody.
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
 
 /// Resumable backups of Prostore datamarts into a Kafka topic.
 ///
@@ -32,9 +40,10 @@ pub struct CommonArgs {
         global = true,
         value_name = "HOST:PORT/DATAMART",
         env = "DELTAKEEP_CONNECT",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = secret
     )]
-    pub connect: Option<String>,
+    pub connect: Option<Secret>,
     /// File that holds the node's token
     #[arg(
         long = "tokenFile",
@@ -205,9 +214,10 @@ pub struct BackupArgs {
         value_name = "NAME=VALUE",
         env = "DELTAKEEP_KAFKA_PROPERTY",
         hide_env_values = true,
-        value_delimiter = '\n'
+        value_delimiter = '\n',
+        value_parser = secret
     )]
-    pub kafka_property: Vec<String>,
+    pub kafka_property: Vec<Secret>,
     /// The same for the brokers that Prostore works with
     #[arg(
         long = "kafkaPropertyCore",
@@ -215,9 +225,10 @@ pub struct BackupArgs {
         value_name = "NAME=VALUE",
         env = "DELTAKEEP_KAFKA_PROPERTY_CORE",
         hide_env_values = true,
-        value_delimiter = '\n'
+        value_delimiter = '\n',
+        value_parser = secret
     )]
-    pub kafka_property_core: Vec<String>,
+    pub kafka_property_core: Vec<Secret>,
     /// How messages are delivered [default: transactions]
     #[arg(long, value_enum, env = "DELTAKEEP_DELIVERY")]
     pub delivery: Option<Delivery>,

@@ -95,8 +95,8 @@ impl Properties {
     ///
     /// # Errors
     /// [`KafkaOptionError`] names the setting.
-    pub fn parse(keyword: &'static str, settings: &[String]) -> Result<Self, KafkaOptionError> {
-        let settings = settings.iter().filter(|setting| !setting.is_empty());
+    pub fn parse(keyword: &'static str, settings: &[Secret]) -> Result<Self, KafkaOptionError> {
+        let settings = settings.iter().map(Secret::expose).filter(|setting| !setting.is_empty());
         settings.map(|setting| property(keyword, setting)).collect::<Result<_, _>>().map(Self)
     }
 
@@ -161,16 +161,16 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "canary\n").expect("written");
         let settings = [
-            format!("sasl.password=@{}", file.path().display()),
-            "sasl.username=a=b".to_owned(),
-            String::new(),
+            Secret::new(format!("sasl.password=@{}", file.path().display())),
+            Secret::new("sasl.username=a=b"),
+            Secret::new(""),
         ];
         let properties = Properties::parse(KEYWORD, &settings).expect("settings");
         let values: Vec<_> = properties.iter().map(|(name, v)| (name, v.expose())).collect();
         assert_eq!(values, [("sasl.password", "canary"), ("sasl.username", "a=b")]);
         assert!(!format!("{properties:?}").contains("canary"));
         for bad in ["canary", "=canary", "acks=canary", "ssl.key=@/nowhere/at/all"] {
-            let error = Properties::parse(KEYWORD, &[bad.to_owned()]).expect_err(bad);
+            let error = Properties::parse(KEYWORD, &[Secret::new(bad)]).expect_err(bad);
             assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
         }
     }

@@ -388,7 +388,7 @@ fn connection(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Connection>, SettingsError> {
     let Some(text) = &common.connect else { return Ok(None) };
-    let mut connection = Connection::parse(text)?;
+    let mut connection = Connection::parse(text.expose())?;
     let (token, from) = match (&connection.token, &common.token_file) {
         (Some(token), _) => (Some(token.clone()), "--connect"),
         (None, Some(path)) => (Some(token_file(path, warnings)?), "--tokenFile"),
