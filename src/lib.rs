@@ -8,6 +8,7 @@
 
 pub mod backup;
 pub mod catalog;
+pub mod cli;
 pub mod deliver;
 pub mod extract;
 pub mod format;

@@ -1,3 +1,5 @@
 //! The binary: hands over to the command line and exits with its code. Does nothing else.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    deltakeep::cli::main()
+}

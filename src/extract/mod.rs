@@ -3,6 +3,9 @@
 
 pub mod staging;
 pub mod zookeeper;
+pub mod prostore;
+pub mod source;
+pub mod sql;
 
 use std::future::Future;
 

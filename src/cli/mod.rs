@@ -1,0 +1,81 @@
+//! The command line: what was typed, what it means, and what the process ends with. The only place
+//! that reads the environment, the clock and the terminal. Never decides how a backup is made.
+
+pub mod args;
+pub mod connect;
+pub mod exit_code;
+pub mod kafka_options;
+pub mod logging;
+pub mod resume;
+pub mod settings;
+pub mod state_dir;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use self::args::LowArgs;
+use self::connect::{mask, tells_secret};
+use self::exit_code::{ExitCode, Failure};
+use self::settings::{Settings, Surroundings, Task};
+
+/// Runs the command that the process was started with.
+pub fn main() -> std::process::ExitCode {
+    let argv: Vec<_> = std::env::args_os().collect();
+    let args = match LowArgs::try_parse_from(&argv) {
+        Ok(args) => args,
+        Err(error) => return told_by_clap(&error).into(),
+    };
+    match run(args, &argv) {
+        Ok(()) => ExitCode::Done.into(),
+        Err(failure) => {
+            eprintln!("deltakeep: {}\nnext: {}", failure.message, failure.next);
+            failure.code.into()
+        }
+    }
+}
+
+/// Prints help, or what is wrong with the command line. Clap quotes what it does not understand,
+/// and that can be a connection string.
+fn told_by_clap(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        eprint!("{}", mask(&error.render().to_string()));
+        ExitCode::Usage
+    } else {
+        print!("{}", error.render());
+        ExitCode::Done
+    }
+}
+
+fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
+    let log = logging::start(args.common.verbose, args.common.log_file.as_deref());
+    let _log = log.map_err(|error| Failure {
+        code: ExitCode::Usage,
+        message: error.to_string(),
+        next: "the command again with another --logFile".to_owned(),
+    })?;
+    let here = std::env::current_dir().unwrap_or_default();
+    let secret_typed = argv.iter().any(|word| tells_secret(&word.to_string_lossy()));
+    let variable = |name: &str| std::env::var_os(name);
+    let around = Surroundings { variable: &variable, here: &here, secret_typed };
+    let settings = Settings::check(args, &around)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::debug!(?settings, "started");
+    dispatch(settings)
+}
+
+fn dispatch(settings: Settings) -> Result<(), Failure> {
+    match settings.task {
+        Task::Version => {
+            println!("deltakeep {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => Err(Failure {
+            code: ExitCode::Unexpected,
+            message: "this command is not built yet".to_owned(),
+            next: "deltakeep version".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,424 @@
+//! What the command line means: checked, with defaults, and nothing left to interpret. Owns the
+//! rules between options; reads token files and nothing else of the outside.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::{BackupArgs, Command, CommonArgs, Delivery, LowArgs, OnUnfinished, Output};
+use super::connect::{ConnectError, Connection};
+use super::exit_code::{ExitCode, Failure};
+use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
+use super::resume::{Again, RunChoice};
+use super::state_dir::state_dir;
+use crate::extract::prostore::Secret;
+use crate::journal::Shape;
+use crate::model::DeltaNum;
+
+/// Shortest and longest patience with an unload.
+const STALL: std::ops::RangeInclusive<i64> = 1..=86_400;
+
+/// Why the command line means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A keyword that the command needs.
+    #[error("{keyword} is missing")]
+    Missing {
+        /// The keyword.
+        keyword: &'static str,
+    },
+    /// A connection string that is none. It is not repeated: it can hold a token.
+    #[error("--connect is not HOST:PORT/DATAMART: {0}")]
+    Connect(#[from] ConnectError),
+    /// A token file that cannot be read.
+    #[error("--tokenFile {}: {source}", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A token that no header can carry.
+    #[error("the token from {from} is empty or has letters that a token cannot have")]
+    BadToken {
+        /// Where it came from.
+        from: &'static str,
+    },
+    /// An option about brokers.
+    #[error(transparent)]
+    Kafka(#[from] KafkaOptionError),
+    /// A topic that Kafka would not take.
+    #[error("--topic {topic:?}: a topic is 1 to 249 letters, digits, dots, dashes and underscores")]
+    Topic {
+        /// The text.
+        topic: String,
+    },
+    /// A datasource that is no name.
+    #[error("--datasourceType {name:?}: a datasource is a name without quotes, such as adqm")]
+    Datasource {
+        /// The text.
+        name: String,
+    },
+    /// `--nextDeltasCount` alone.
+    #[error("--nextDeltasCount counts from --deltaNum, which is missing")]
+    CountAlone,
+    /// More deltas than there can be.
+    #[error("--deltaNum {first} and {count} more is no range of deltas")]
+    Range {
+        /// The first delta.
+        first: u64,
+        /// How many more.
+        count: u64,
+    },
+    /// A patience that is no time.
+    #[error("--unloadStall {text:?}: a time from 1s to 24h, such as 90s or 2m")]
+    Stall {
+        /// The text.
+        text: String,
+    },
+    /// A run that is no id.
+    #[error("{text:?} is no run: an id from `deltakeep list`, or its first letters")]
+    Run {
+        /// The text.
+        text: String,
+    },
+    /// No folder for journals is known.
+    #[error("no place for the journals is known: there is no home directory")]
+    NoState,
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let next = match &error {
+            SettingsError::Missing { keyword } => format!("the command again with {keyword}"),
+            SettingsError::Connect(_) => {
+                "--connect 'HOST:PORT/DATAMART', and the token in DELTAKEEP_TOKEN".to_owned()
+            }
+            SettingsError::TokenFile { .. } | SettingsError::BadToken { .. } => {
+                "--tokenFile with a file that holds the token alone".to_owned()
+            }
+            SettingsError::CountAlone | SettingsError::Range { .. } => {
+                "--deltaNum 5 --nextDeltasCount 2 for the deltas 5, 6 and 7".to_owned()
+            }
+            SettingsError::Run { .. } => "deltakeep list".to_owned(),
+            SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
+            SettingsError::Kafka(_)
+            | SettingsError::Topic { .. }
+            | SettingsError::Datasource { .. }
+            | SettingsError::Stall { .. } => "deltakeep backup_to_kafka --help".to_owned(),
+        };
+        Self { code: ExitCode::Usage, message: error.to_string(), next }
+    }
+}
+
+/// What the process was started in.
+pub struct Surroundings<'a> {
+    /// Variables of the environment.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The current folder.
+    pub here: &'a Path,
+    /// Whether a token or a password was typed on the command line.
+    pub secret_typed: bool,
+}
+
+/// Everything the command line means.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the journals are.
+    pub state_dir: PathBuf,
+    /// Form of what is printed.
+    pub output: Output,
+    /// What to say before anything is done.
+    pub warnings: Vec<String>,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// A fresh run.
+    Backup(Box<BackupSettings>),
+    /// A run that stopped.
+    Resume(Box<ResumeSettings>),
+    /// Tell of a run.
+    Status(RunChoice),
+    /// Tell of all runs.
+    List,
+    /// Give a dead run's lock back.
+    Unlock(UnlockSettings),
+    /// Give a run up. The connection is needed where its lock is still held.
+    Abandon(RunChoice, Option<Connection>),
+    /// Serve the stand-in node.
+    Sandbox,
+    /// Show it all.
+    Demo,
+    /// Print the version.
+    Version,
+}
+
+/// Settings of a fresh run.
+#[derive(Clone, Debug)]
+pub struct BackupSettings {
+    /// Node, datamart, token.
+    pub connection: Connection,
+    /// The backup topic.
+    pub topic: String,
+    /// What shapes the content; journalled.
+    pub shape: Shape,
+    /// Whether the node may choose for tables outside the asked datasource.
+    pub datasource_fallback: bool,
+    /// What becomes of an unfinished run.
+    pub on_unfinished: OnUnfinished,
+    /// Whether only to print the plan.
+    pub dry_run: bool,
+    /// How to get there.
+    pub means: Means,
+}
+
+/// Settings of a resume.
+#[derive(Clone, Debug)]
+pub struct ResumeSettings {
+    /// Which run.
+    pub run: RunChoice,
+    /// Node, datamart, token, as far as given again.
+    pub connection: Option<Connection>,
+    /// What was given again of the settings that the run keeps.
+    pub again: Again,
+    /// Whether only to print what is left.
+    pub dry_run: bool,
+    /// How to get there; a resume may go other ways than the run.
+    pub means: Means,
+}
+
+/// Settings that a resume may change: they shape no content.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Brokers of the staging topics.
+    pub core: CoreBrokers,
+    /// Brokers of the backup topic.
+    pub backup: BackupBrokers,
+    /// Client settings for the backup topic's brokers.
+    pub properties: Properties,
+    /// Client settings for the core brokers.
+    pub properties_core: Properties,
+    /// How messages are delivered.
+    pub delivery: Delivery,
+    /// Attempts to deliver without progress between them.
+    pub kafka_retries: u32,
+    /// Patience with an unload that does not grow.
+    pub unload_stall: Duration,
+    /// Whether finite retention of the backup topic is fine.
+    pub accept_retention: bool,
+}
+
+/// Where the core brokers are known from (D5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoreBrokers {
+    /// Given.
+    Given(Brokers),
+    /// From the node's configuration and its ZooKeeper.
+    AskNode,
+}
+
+/// Where the backup topic's brokers are known from (D5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupBrokers {
+    /// Given.
+    Given(Brokers),
+    /// The core brokers.
+    Core,
+}
+
+/// Settings of `unlock`.
+#[derive(Clone, Debug)]
+pub struct UnlockSettings {
+    /// Node, datamart, token.
+    pub connection: Connection,
+    /// Where the lock's code is known from.
+    pub code: CodeFrom,
+    /// Whether an unknown or foreign owner is no obstacle.
+    pub yes: bool,
+}
+
+/// Where a lock's code is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeFrom {
+    /// From the journal here, or the owner marker on the node.
+    Traces,
+    /// From the day of the month when its run started.
+    Day(u8),
+}
+
+impl Settings {
+    /// Gives the command line its meaning.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first rule that is broken.
+    pub fn check(args: LowArgs, around: &Surroundings<'_>) -> Result<Self, SettingsError> {
+        let mut warnings = Vec::new();
+        if around.secret_typed {
+            let better = "use --tokenFile, DELTAKEEP_TOKEN or --kafkaProperty NAME=@PATH";
+            warnings.push(format!("other users of this host can see what is typed; {better}"));
+        }
+        let connection = connection(&args.common, around, &mut warnings)?;
+        let task = task(args.command, connection)?;
+        let CommonArgs { state_dir: given, output, .. } = args.common;
+        let state_dir = state_dir(given, around.variable, around.here);
+        let state_dir = state_dir.ok_or(SettingsError::NoState)?;
+        Ok(Self { state_dir, output, warnings, task })
+    }
+}
+
+fn task(command: Command, connection: Option<Connection>) -> Result<Task, SettingsError> {
+    let needed = |connection: Option<Connection>| {
+        connection.ok_or(SettingsError::Missing { keyword: "--connect" })
+    };
+    Ok(match command {
+        Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
+        Command::Resume { run, again } => {
+            let settings = ResumeSettings {
+                run: RunChoice::parse(run)?,
+                connection,
+                again: Again::read(&again)?,
+                dry_run: again.dry_run,
+                means: means(&again)?,
+            };
+            Task::Resume(Box::new(settings))
+        }
+        Command::Status { run } => Task::Status(RunChoice::parse(run)?),
+        Command::List => Task::List,
+        Command::Unlock { day, yes } => {
+            let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
+            Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
+        }
+        Command::Abandon { run } => Task::Abandon(RunChoice::parse(run)?, connection),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox => Task::Sandbox,
+        #[cfg(feature = "demo")]
+        Command::Demo => Task::Demo,
+        Command::Version => Task::Version,
+    })
+}
+
+fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, SettingsError> {
+    let again = Again::read(args)?;
+    let shape = Shape {
+        datasource: again.datasource,
+        chunk_size: args.chunk_size.unwrap_or(1000),
+        threads: args.threads_count.unwrap_or(1),
+        partitions: args.partitions_count.unwrap_or(1),
+        checksums: !args.no_checksums,
+        asked: again.asked,
+    };
+    Ok(BackupSettings {
+        connection,
+        topic: again.topic.ok_or(SettingsError::Missing { keyword: "--topic" })?,
+        shape,
+        datasource_fallback: args.datasource_fallback,
+        on_unfinished: args.on_unfinished.unwrap_or(OnUnfinished::Resume),
+        dry_run: args.dry_run,
+        means: means(args)?,
+    })
+}
+
+fn means(args: &BackupArgs) -> Result<Means, SettingsError> {
+    let list = |keyword, list: &Option<String>| {
+        list.as_deref().map(|list| Brokers::parse(keyword, list)).transpose()
+    };
+    let core = list("--kafkaBrokersCore", &args.kafka_brokers_core)?;
+    let backup = list("--kafkaBrokers", &args.kafka_brokers)?;
+    Ok(Means {
+        core: core.map_or(CoreBrokers::AskNode, CoreBrokers::Given),
+        backup: backup.map_or(BackupBrokers::Core, BackupBrokers::Given),
+        properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
+        properties_core: Properties::parse("--kafkaPropertyCore", &args.kafka_property_core)?,
+        delivery: args.delivery.unwrap_or(Delivery::Transactions),
+        kafka_retries: args.kafka_retries.unwrap_or(10),
+        unload_stall: stall(args.unload_stall.as_deref().unwrap_or("120s"))?,
+        accept_retention: args.accept_retention,
+    })
+}
+
+fn stall(text: &str) -> Result<Duration, SettingsError> {
+    let wrong = || SettingsError::Stall { text: text.to_owned() };
+    let time: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    let time = Some(time).filter(|time| STALL.contains(&time.as_secs()));
+    time.and_then(|time| Duration::try_from(time).ok()).ok_or_else(wrong)
+}
+
+/// Name of a datasource, lower case.
+pub(super) fn datasource(name: &str) -> Result<String, SettingsError> {
+    let well = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if well {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err(SettingsError::Datasource { name: name.to_owned() })
+    }
+}
+
+/// A topic's name by Kafka's own rule.
+pub(super) fn topic(topic: &str) -> Result<String, SettingsError> {
+    let well = (1..=249).contains(&topic.len())
+        && !matches!(topic, "." | "..")
+        && topic.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if well { Ok(topic.to_owned()) } else { Err(SettingsError::Topic { topic: topic.to_owned() }) }
+}
+
+/// The deltas asked for: the first, and how many more.
+pub(super) fn asked(args: &BackupArgs) -> Result<Option<(DeltaNum, u64)>, SettingsError> {
+    match (args.delta_num, args.next_deltas_count) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(SettingsError::CountAlone),
+        (Some(first), count) => {
+            let count = count.unwrap_or(0);
+            // A node's numbers are 64 bits with a sign.
+            let last = first.checked_add(count).and_then(|last| i64::try_from(last).ok());
+            last.ok_or(SettingsError::Range { first, count })?;
+            Ok(Some((DeltaNum(first), count)))
+        }
+    }
+}
+
+/// The connection with its token: from the string, from a file, from the environment.
+fn connection(
+    common: &CommonArgs,
+    around: &Surroundings<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Connection>, SettingsError> {
+    let Some(text) = &common.connect else { return Ok(None) };
+    let mut connection = Connection::parse(text.expose())?;
+    let (token, from) = match (&connection.token, &common.token_file) {
+        (Some(token), _) => (Some(token.clone()), "--connect"),
+        (None, Some(path)) => (Some(token_file(path, warnings)?), "--tokenFile"),
+        (None, None) => (token_variable(around), "DELTAKEEP_TOKEN"),
+    };
+    let sendable = |token: &Secret| {
+        let text = token.expose();
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
+    };
+    if token.as_ref().is_some_and(|token| !sendable(token)) {
+        return Err(SettingsError::BadToken { from });
+    }
+    connection.token = token;
+    Ok(Some(connection))
+}
+
+fn token_variable(around: &Surroundings<'_>) -> Option<Secret> {
+    let text = (around.variable)("DELTAKEEP_TOKEN").filter(|text| !text.is_empty())?;
+    Some(Secret::new(text.to_string_lossy().trim()))
+}
+
+fn token_file(path: &Path, warnings: &mut Vec<String>) -> Result<Secret, SettingsError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let failed = |source| SettingsError::TokenFile { path: path.to_path_buf(), source };
+    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        warnings.push(format!("other users of this host can read {path}; chmod 600 {path}"));
+    }
+    let token = read_secret(path).map_err(failed)?;
+    Ok(Secret::new(token.expose().trim()))
+}

@@ -1,0 +1,234 @@
+//! Talks HTTP to a node: requests, their retries and the reading of failures (PROSTORE.md section
+//! 1). Owns the connection; knows no statement. Only questions are asked again after a lost
+//! answer: a command may have been carried out, so its loss is told to the caller.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, StatusCode, header};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Secret;
+use crate::extract::SourceError;
+use crate::model::Datamart;
+
+/// How long a node may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To accept a connection.
+    pub connect: Duration,
+    /// To answer anything but an unload, whose patience is its caller's.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), answer: Duration::from_secs(600) }
+    }
+}
+
+/// Waits before a question is asked a second and a third time.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+
+/// Longest text of a statement in a message.
+const SHORT: usize = 120;
+
+/// What a request is for, in messages.
+fn short(statement: &str) -> String {
+    let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHORT) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+/// A node's HTTP side, for one datamart.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    client: Client,
+    node: String,
+    datamart: Datamart,
+    token: Option<Secret>,
+    timeouts: Timeouts,
+}
+
+/// How a request failed before it is known whose statement it was.
+enum Lost {
+    /// No connection, or none any more.
+    Connection(String),
+    /// No answer in time.
+    Silence(String),
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(rename = "exceptionMessage")]
+    message: Option<String>,
+}
+
+impl Http {
+    /// Prepares requests; connects to nothing yet. The system's proxy is not used: nodes are on
+    /// the inside, and their unloads answer after hours.
+    pub(super) fn new(
+        node: String,
+        datamart: Datamart,
+        token: Option<Secret>,
+        timeouts: Timeouts,
+    ) -> Result<Self, SourceError> {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            // A kept connection can be closed while a command is sent on it, and then nobody
+            // knows whether the command arrived.
+            .pool_max_idle_per_host(0)
+            .connect_timeout(timeouts.connect)
+            .tcp_keepalive(Duration::from_secs(30))
+            .build()
+            .map_err(|e| SourceError::Unreachable { node: node.clone(), reason: reasons(&e) })?;
+        Ok(Self { client, node, datamart, token, timeouts })
+    }
+
+    /// Sends a statement once and waits for the answer as long as other requests.
+    pub(super) async fn command(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
+        let request = self.statement(sql).timeout(self.timeouts.answer);
+        self.judge(sql, self.send(request).await)
+    }
+
+    /// Sends a statement once and waits for the answer for ever.
+    pub(super) async fn unlimited(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
+        self.judge(sql, self.send(self.statement(sql)).await)
+    }
+
+    /// Sends a statement that changes nothing; again where no answer came.
+    pub(super) async fn question(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
+        self.repeat(sql, || self.statement(sql)).await
+    }
+
+    /// Reads a path below `/meta/`.
+    pub(super) async fn meta(&self, path: &str) -> Result<Vec<u8>, SourceError> {
+        let path = format!("/meta/{path}");
+        self.repeat(&path, || self.client.get(format!("http://{}{path}", self.node))).await
+    }
+
+    /// An answer whose shape is not as documented.
+    pub(super) fn unreadable(&self, statement: &str, reason: impl ToString) -> SourceError {
+        let reason = self.redact(&reason.to_string());
+        SourceError::Unreadable { statement: short(statement), reason }
+    }
+
+    /// The datamart is not there.
+    pub(super) fn no_datamart(&self) -> SourceError {
+        SourceError::NoDatamart { datamart: self.datamart.to_string() }
+    }
+
+    /// Datamart of the requests.
+    pub(super) fn datamart(&self) -> &Datamart {
+        &self.datamart
+    }
+
+    fn statement(&self, sql: &str) -> RequestBuilder {
+        let body = json!({ "datamartMnemonic": self.datamart.as_str(), "sql": sql });
+        self.client.post(format!("http://{}/query/execute", self.node)).json(&body)
+    }
+
+    async fn repeat(
+        &self,
+        what: &str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Vec<u8>, SourceError> {
+        for pause in PAUSES {
+            let answer = self.send(request().timeout(self.timeouts.answer)).await;
+            let Err(Lost::Connection(reason)) = answer else { return self.judge(what, answer) };
+            tracing::debug!(what = short(what), reason, "no answer, asking again");
+            tokio::time::sleep(pause).await;
+        }
+        self.judge(what, self.send(request().timeout(self.timeouts.answer)).await)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, Lost> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        let lost = |e: reqwest::Error| {
+            let reason = self.redact(&reasons(&e));
+            let silent = e.is_timeout() && !e.is_connect();
+            if silent { Lost::Silence(reason) } else { Lost::Connection(reason) }
+        };
+        let response = request.header(header::ACCEPT, "application/json").send().await;
+        let response = response.map_err(lost)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(lost)?.to_vec();
+        Ok(Answer { status, body })
+    }
+
+    /// Turns what came into the body of a success or into an error by name.
+    fn judge(&self, what: &str, answer: Result<Answer, Lost>) -> Result<Vec<u8>, SourceError> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Lost::Connection(reason) | Lost::Silence(reason)) => {
+                return Err(SourceError::Unreachable { node: self.node.clone(), reason });
+            }
+        };
+        let statement = short(what);
+        match answer.status {
+            StatusCode::OK => Ok(answer.body),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(SourceError::NoRights { statement, message: self.message(&answer) })
+            }
+            // Something between us and the node gave up; the node may still be at work.
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => {
+                let reason = format!("HTTP {}", answer.status);
+                Err(SourceError::Unreachable { node: self.node.clone(), reason })
+            }
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                Err(SourceError::Refused { statement, message: self.message(&answer) })
+            }
+            status => Err(self.unreadable(what, format!("HTTP {status}: not a Prostore node?"))),
+        }
+    }
+
+    /// The node's own text, or the status where it gave none.
+    fn message(&self, answer: &Answer) -> String {
+        let failure = serde_json::from_slice::<Failure>(&answer.body).ok();
+        let text = failure.and_then(|failure| failure.message);
+        self.redact(&text.unwrap_or_else(|| format!("HTTP {}", answer.status)))
+    }
+
+    /// A node or a library could quote the request; the token goes nowhere.
+    fn redact(&self, text: &str) -> String {
+        self.token.as_ref().map_or_else(|| text.to_owned(), |token| token.redact(text))
+    }
+}
+
+/// What a client error says, with the causes that it keeps to itself.
+fn reasons(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_statements_are_shortened_between_letters() {
+        let long = format!("SELECT\n  {}", "я".repeat(300));
+        assert_eq!(short(&long), format!("SELECT {}...", "я".repeat(SHORT - 7)));
+        assert_eq!(short("GET_DELTA_OK()"), "GET_DELTA_OK()");
+    }
+}

@@ -1,0 +1,75 @@
+//! What a node's error text means. A node has no error codes: the texts of PROSTORE.md are all
+//! there is. Owns the texts; never asks anything.
+
+/// Meanings that somebody acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A lock is there in any form, also a running or unfinished DDL.
+    ChangesBlocked,
+    /// The lock has another code.
+    WrongCode,
+    /// There is no lock. ALLOW_CHANGES says so of a missing datamart too.
+    NotBlocked,
+    /// No closed delta of this number.
+    NoDelta,
+    /// The datamart does not exist.
+    NoDatamart,
+    /// An entity of this name is there already.
+    Exists,
+    /// No entity of this name.
+    Missing,
+    /// Anything else.
+    Other,
+}
+
+impl Refusal {
+    /// Reads a text.
+    pub fn of(message: &str) -> Self {
+        let starts = |prefix| message.starts_with(prefix);
+        let ends = |suffix| message.ends_with(suffix);
+        if starts("Changes are blocked by another process within") {
+            Self::ChangesBlocked
+        } else if message == "Wrong code" {
+            Self::WrongCode
+        } else if starts("Changes are not blocked now within") {
+            Self::NotBlocked
+        } else if message == "Delta not exist" {
+            Self::NoDelta
+        } else if starts("Database ") && ends(" does not exist")
+            || starts("Delta not found: KeeperErrorCode = NoNode")
+        {
+            Self::NoDatamart
+        } else if starts("Entity ") && ends(" already exists") {
+            Self::Exists
+        } else if starts("Entity ") && ends(" does not exist") {
+            Self::Missing
+        } else {
+            Self::Other
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_texts_are_told_apart() {
+        let texts = [
+            ("Changes are blocked by another process within big", Refusal::ChangesBlocked),
+            ("Wrong code", Refusal::WrongCode),
+            ("Changes are not blocked now within nodb", Refusal::NotBlocked),
+            ("Delta not exist", Refusal::NoDelta),
+            ("Database nodb does not exist", Refusal::NoDatamart),
+            ("Delta not found: KeeperErrorCode = NoNode for /test/nodb/delta", Refusal::NoDatamart),
+            ("Entity big.bx already exists", Refusal::Exists),
+            ("Entity big.v does not exist", Refusal::Missing),
+            ("Delta not found", Refusal::Other),
+            ("Error parsing query", Refusal::Other),
+            ("", Refusal::Other),
+        ];
+        for (text, meaning) in texts {
+            assert_eq!(Refusal::of(text), meaning, "{text}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The command line: what the seed's examples mean, which source of a setting comes first, and
+//! that no token is ever printed.
+
+mod binary;
+mod meaning;
