@@ -172,7 +172,7 @@ impl Cursor {
     /// Everything not read yet.
     pub(crate) fn rest(&mut self) -> Vec<Token> {
         let at = self.at.min(self.tokens.len());
-        self.at = self.tokens.len();
+        self.at = at;
         self.tokens.split_off(at)
     }
 }
