@@ -151,13 +151,24 @@ fn columns(entities: &[Entity], _: &[String]) -> Vec<Json> {
     for entity in entities {
         let mut columns: Vec<_> = entity.columns().iter().enumerate().collect();
         columns.sort_by(|a, b| a.1.name.cmp(&b.1.name));
-        rows.extend(
-            columns
-                .into_iter()
-                .map(|(i, column)| column_row(entity, i, column)),
-        );
+        rows.extend(columns.iter().map(|(i, c)| column_row(entity, *i, c)));
+        if let Body::Matview { .. } = entity.body {
+            rows.extend(columns.iter().map(|(i, c)| shadow_row(entity, *i, c)));
+        }
     }
     rows
+}
+
+/// The node also shows the table behind a materialized view, with the type names of its own database.
+fn shadow_row(entity: &Entity, index: usize, column: &Column) -> Json {
+    let shadow = format!("SYS_{}", upper(&entity.name));
+    let kind = match column.kind {
+        Kind::Varchar | Kind::Link => "CHARACTER VARYING",
+        Kind::Char => "CHARACTER",
+        other => other.name(),
+    };
+    let (schema, name) = (upper(&entity.datamart), upper(&column.name));
+    json!(["PUBLIC", schema, shadow, name, "YES", index + 1, null, null, kind])
 }
 
 fn column_row(entity: &Entity, index: usize, column: &Column) -> Json {
