@@ -19,36 +19,69 @@ fn result(text: String) -> Answer {
     Answer::table(&[("check_result", Kind::Varchar)], false).row(vec![json!(text)])
 }
 
+/// How an injected fault falsifies a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    None,
+    OneMore,
+    Breach,
+}
+
 /// CHECK_SUM and CHECK_SUM_SNAPSHOT
 pub(crate) fn sum(
     conn: &Connection,
     default: &str,
     request: &SumRequest,
+    lie: Lie,
 ) -> Result<Answer, Failure> {
     let total = match &request.table {
-        Some(name) => {
-            let datamart = datamart_of(name, default)?;
-            let delta = delta(conn, &datamart, request.delta)?;
-            let entity = catalog::require(conn, &datamart, &name.entity)?;
-            let table = logical(&entity)
-                .ok_or_else(|| Failure::NoSuchEntity(datamart.clone(), name.entity.clone()))?;
-            table_sum(conn, (&entity, table), delta, request)?
-        }
-        None => {
-            if default.is_empty() {
-                return Err(Failure::NoDatamart);
-            }
-            let delta = delta(conn, default, request.delta)?;
-            let mut total: i128 = 0;
-            for entity in catalog::entities(conn, default)? {
-                if let Some(table) = logical(&entity) {
-                    total += table_sum(conn, (&entity, table), delta, request)?;
-                }
-            }
-            total
-        }
+        Some(name) => named_sum(conn, default, name, request)?,
+        None => whole_sum(conn, default, request)?,
     };
-    Ok(result(total.to_string()))
+    match lie {
+        Lie::None => Ok(result(total.to_string())),
+        Lie::OneMore => Ok(result((total + 1).to_string())),
+        Lie::Breach => {
+            let table = request
+                .table
+                .as_ref()
+                .map_or(default, |name| &name.entity)
+                .to_owned();
+            Err(Failure::Breach {
+                table,
+                adp: total,
+                adqm: total + 1,
+            })
+        }
+    }
+}
+
+fn named_sum(
+    conn: &Connection,
+    default: &str,
+    name: &Name,
+    request: &SumRequest,
+) -> Result<i128, Failure> {
+    let datamart = datamart_of(name, default)?;
+    let delta = delta(conn, &datamart, request.delta)?;
+    let entity = catalog::require(conn, &datamart, &name.entity)?;
+    let missing = || Failure::NoSuchEntity(datamart.clone(), name.entity.clone());
+    let table = logical(&entity).ok_or_else(missing)?;
+    table_sum(conn, (&entity, table), delta, request)
+}
+
+fn whole_sum(conn: &Connection, default: &str, request: &SumRequest) -> Result<i128, Failure> {
+    if default.is_empty() {
+        return Err(Failure::NoDatamart);
+    }
+    let delta = delta(conn, default, request.delta)?;
+    let mut total: i128 = 0;
+    for entity in catalog::entities(conn, default)? {
+        if let Some(table) = logical(&entity) {
+            total += table_sum(conn, (&entity, table), delta, request)?;
+        }
+    }
+    Ok(total)
 }
 
 fn logical(entity: &Entity) -> Option<&Table> {

@@ -99,7 +99,7 @@ pub(crate) fn commit(
         .iter()
         .any(|o| o.status == Status::Executing)
     {
-        return Err(Failure::WritesUnfinished(datamart.to_owned()));
+        return Err(Failure::WritesUnfinished);
     }
     let date = date.unwrap_or(now);
     if let Some(last) = deltas::last(tx, datamart)?.filter(|last| date <= last.date) {

@@ -82,10 +82,8 @@ pub(crate) enum Failure {
     DeltaDate { wanted: String, actual: String },
     #[error("Incorrect format of delta date value: {0}, correct template: yyyy-MM-dd HH:mm:ss")]
     DeltaDateFormat(String),
-    #[error(
-        "not finished write operation exist: KeeperErrorCode = Directory not empty for /test/{0}/run"
-    )]
-    WritesUnfinished(String),
+    #[error("not finished write operation exist: KeeperErrorCode = Directory not empty")]
+    WritesUnfinished,
     #[error("Can't rollback delta by datamart [{0}]")]
     Rollback(String),
     #[error(
@@ -138,6 +136,14 @@ pub(crate) enum Failure {
     },
     #[error("Columns {0} do not exist")]
     NoSuchColumns(String),
+    #[error("Consistency breach detected for {table}:\nADP : {adp}\nADQM : {adqm}")]
+    Breach {
+        table: String,
+        adp: i128,
+        adqm: i128,
+    },
+    #[error("Clickhouse's global join is restricted")]
+    AdqmJoin,
     #[error("Feature is not implemented [{0}]")]
     NotImplemented(String),
     #[error("Unexpected error: DecodeException : Failed to decode:{0}")]

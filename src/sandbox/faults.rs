@@ -52,6 +52,10 @@ pub enum FaultKind {
     LostDeny,
     /// `fail-commit`: COMMIT DELTA is refused as if writes were under way.
     FailCommit,
+    /// `wrong-sum`: CHECK_SUM and CHECK_SUM_SNAPSHOT answer one more than the true value.
+    WrongSum,
+    /// `consistency-breach`: CHECK_SUM fails as if two datasources held different rows.
+    ConsistencyBreach,
     /// `lost-commit`: COMMIT DELTA commits, then the connection is cut.
     LostCommit,
 }
@@ -139,6 +143,8 @@ const PLAIN: &[(&str, FaultKind)] = &[
     ("stale-delta-ok", FaultKind::StaleDeltaOk),
     ("lost-deny", FaultKind::LostDeny),
     ("fail-commit", FaultKind::FailCommit),
+    ("wrong-sum", FaultKind::WrongSum),
+    ("consistency-breach", FaultKind::ConsistencyBreach),
     ("lost-commit", FaultKind::LostCommit),
 ];
 

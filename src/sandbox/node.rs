@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::answer::Answer;
 use super::broker::Broker;
 use super::catalog;
+use super::checks::{self, Lie};
 use super::definitions::{self, datamart_of};
 use super::deltas::{self, Status};
 use super::entity::Body;
@@ -15,8 +16,8 @@ use super::query::Selection;
 use super::statement::{self, Name, Statement};
 use super::store::Store;
 use super::{
-    Dialect, Options, change_statements, checks, delta_statements, info, load, select, unload,
-    versions, writes,
+    Dialect, Options, change_statements, delta_statements, info, load, select, unload, versions,
+    writes,
 };
 
 /// What becomes of a request.
@@ -179,7 +180,7 @@ impl Node {
 
     fn commit(&self, db: &str, date: Option<&str>) -> Outcome {
         if self.faults.take(FaultKind::FailCommit) {
-            return Outcome::Failed(Failure::WritesUnfinished(db.to_owned()));
+            return Outcome::Failed(Failure::WritesUnfinished);
         }
         let cut = self.faults.take(FaultKind::LostCommit);
         let now = self.now();
@@ -210,6 +211,10 @@ impl Node {
     fn look(&self, db: &str, statement: Statement) -> Result<Answer, Failure> {
         let stale =
             matches!(statement, Statement::DeltaOk) && self.faults.take(FaultKind::StaleDeltaOk);
+        let lie = match statement {
+            Statement::CheckSum(_) => self.lie(),
+            _ => Lie::None,
+        };
         let now = self.now();
         self.store.read(|conn| match statement {
             Statement::DeltaOk => delta_statements::ok(conn, db, stale),
@@ -218,7 +223,7 @@ impl Node {
             Statement::DeltaByDate(text) => delta_statements::by_date(conn, db, &text),
             Statement::WriteOperations => delta_statements::write_operations(conn, db),
             Statement::Changes(given) => change_statements::list(conn, db, given.as_deref()),
-            Statement::CheckSum(request) => checks::sum(conn, db, &request),
+            Statement::CheckSum(request) => checks::sum(conn, db, &request, lie),
             Statement::CheckData { table, from } => checks::data(conn, db, &table, from),
             Statement::CheckDatabase(given) => checks::database(conn, db, given.as_deref()),
             Statement::CheckTable(name) => checks::table(conn, db, &name),
@@ -229,6 +234,16 @@ impl Node {
             Statement::EntityDdl(name) => info::entity_ddl(conn, db, &name),
             _ => Ok(Answer::nothing()),
         })
+    }
+
+    fn lie(&self) -> Lie {
+        if self.faults.take(FaultKind::ConsistencyBreach) {
+            Lie::Breach
+        } else if self.faults.take(FaultKind::WrongSum) {
+            Lie::OneMore
+        } else {
+            Lie::None
+        }
     }
 
     /// INSERT ... SELECT: an unload or a load, by what the tables are.

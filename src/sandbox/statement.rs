@@ -78,7 +78,6 @@ pub(crate) enum Statement {
     Define(Box<Definition>),
     Insert {
         table: Name,
-        columns: Option<Vec<String>>,
         source: Box<Selection>,
     },
     Values(Values),
@@ -314,11 +313,7 @@ fn write(cursor: &mut Cursor) -> Parsed<Statement> {
             return Err(Failure::Parsing);
         }
         let source = Box::new(query::parse(cursor.rest())?);
-        return Ok(Statement::Insert {
-            table,
-            columns,
-            source,
-        });
+        return Ok(Statement::Insert { table, source });
     }
     let mut rows = vec![cursor.list(literal)?];
     while cursor.accept_token(&Token::Comma) {

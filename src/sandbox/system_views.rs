@@ -168,7 +168,17 @@ fn shadow_row(entity: &Entity, index: usize, column: &Column) -> Json {
         other => other.name(),
     };
     let (schema, name) = (upper(&entity.datamart), upper(&column.name));
-    json!(["PUBLIC", schema, shadow, name, "YES", index + 1, null, null, kind])
+    json!([
+        "PUBLIC",
+        schema,
+        shadow,
+        name,
+        "YES",
+        index + 1,
+        null,
+        null,
+        kind
+    ])
 }
 
 fn column_row(entity: &Entity, index: usize, column: &Column) -> Json {

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::faults::FaultKind;
 use super::location::{self, Location};
 use super::node::{Node, Outcome};
-use super::query::{Plan, Planner, Quoting, Selection, print};
+use super::query::{Planner, Quoting, Selection, print};
 use super::select;
 use super::{Answer, Datasource};
 
@@ -180,7 +180,7 @@ fn prepare(
             location.hosts
         )));
     }
-    let datasource = chosen(selection, &plan);
+    let datasource = plan.datasource.unwrap_or(Datasource::Adp);
     Ok(Job {
         location,
         datasource,
@@ -190,22 +190,6 @@ fn prepare(
         entity,
         external,
     })
-}
-
-fn chosen(selection: &Selection, plan: &Plan) -> Datasource {
-    if let Some(named) = selection
-        .datasource
-        .as_deref()
-        .and_then(Datasource::from_name)
-    {
-        return named;
-    }
-    let everywhere = |d: Datasource| plan.tables.iter().all(|t| t.datasources.contains(&d));
-    if everywhere(Datasource::Adp) {
-        Datasource::Adp
-    } else {
-        Datasource::Adqm
-    }
 }
 
 /// Reads rows and sends them; returns when all messages are acknowledged.

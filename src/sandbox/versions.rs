@@ -12,7 +12,6 @@ use super::store::OPEN;
 pub(crate) struct Versions<'a> {
     conn: &'a Connection,
     key: Vec<usize>,
-    cn: i64,
     /// ADQM keeps the last of several rows of a key and forgets a deletion before an insertion.
     last_wins: bool,
     close: String,
@@ -44,7 +43,6 @@ impl<'a> Versions<'a> {
         Versions {
             conn,
             key: table.key_positions(),
-            cn,
             last_wins: table.is_adqm_only(),
             close: format!(
                 "UPDATE {physical} SET __to = {closed}, __op = ?{op} WHERE {key} AND __from < {cn} AND +__to = {OPEN}"
@@ -118,11 +116,6 @@ impl<'a> Versions<'a> {
         };
         let values = (0..row.len()).map(|i| found.get(i));
         Ok(Some(values.collect::<Result<_, _>>()?))
-    }
-
-    /// The number of this write operation.
-    pub(crate) fn cn(&self) -> i64 {
-        self.cn
     }
 }
 

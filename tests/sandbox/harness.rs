@@ -19,14 +19,22 @@ pub struct Rig {
 
 impl Rig {
     pub async fn new() -> Rig {
-        Rig::with(Options { zookeeper: Some(ZOOKEEPER.into()), ..Options::default() }).await
+        Rig::with(Options {
+            zookeeper: Some(ZOOKEEPER.into()),
+            ..Options::default()
+        })
+        .await
     }
 
     pub async fn with(options: Options) -> Rig {
         let broker = MockCluster::new(1).unwrap();
         let kafka = broker.bootstrap_servers();
         let sandbox = Sandbox::start(Options { kafka, ..options }).await.unwrap();
-        Rig { broker, sandbox, client: reqwest::Client::new() }
+        Rig {
+            broker,
+            sandbox,
+            client: reqwest::Client::new(),
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -35,12 +43,18 @@ impl Rig {
 
     /// Runs a statement that must succeed.
     pub async fn ok(&self, datamart: &str, sql: &str) -> Value {
-        self.sandbox.execute(datamart, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+        self.sandbox
+            .execute(datamart, sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 
     /// The rows of a statement that must succeed.
     pub async fn rows(&self, datamart: &str, sql: &str) -> Vec<Value> {
-        self.ok(datamart, sql).await["result"].as_array().unwrap().clone()
+        self.ok(datamart, sql).await["result"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The text of a statement that must fail.
@@ -51,7 +65,9 @@ impl Rig {
     /// Sends a recorded request; `None` when no answer comes in time.
     pub async fn send(&self, request: &Value) -> Option<(u16, String)> {
         let method = request["method"].as_str().unwrap().parse().unwrap();
-        let mut call = self.client.request(method, self.url(request["path"].as_str().unwrap()));
+        let mut call = self
+            .client
+            .request(method, self.url(request["path"].as_str().unwrap()));
         for (name, value) in request["headers"].as_object().into_iter().flatten() {
             call = call.header(name, value.as_str().unwrap());
         }
@@ -60,13 +76,18 @@ impl Rig {
             Value::String(raw) => call.body(raw.clone()),
             body => call.body(body.to_string()),
         };
-        let answer = tokio::time::timeout(Duration::from_secs(20), call.send()).await.ok()?.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(20), call.send())
+            .await
+            .ok()?
+            .unwrap();
         Some((answer.status().as_u16(), answer.text().await.unwrap()))
     }
 }
 
 pub fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/node").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/node")
+        .join(name)
 }
 
 pub fn json_fixture(name: &str) -> Value {
@@ -131,11 +152,18 @@ fn sorted(value: &Value) -> Value {
 /// Compares an answer with the recorded one; the error says how they differ.
 pub fn compare(request: &Value, recorded: &Value, status: u16, body: &str) -> Result<(), String> {
     if recorded["status"] != json!(status) {
-        return Err(format!("status {status}, recorded {}: {body}", recorded["status"]));
+        return Err(format!(
+            "status {status}, recorded {}: {body}",
+            recorded["status"]
+        ));
     }
     let text = recorded["response_text"].as_str().unwrap_or_default();
     let Ok(want) = serde_json::from_str::<Value>(text) else {
-        return if text == body { Ok(()) } else { Err(format!("{body:?}, recorded {text:?}")) };
+        return if text == body {
+            Ok(())
+        } else {
+            Err(format!("{body:?}, recorded {text:?}"))
+        };
     };
     let got: Value = serde_json::from_str(body).map_err(|e| format!("{e}: {body}"))?;
     let (want, got) = (masked(&want), masked(&got));
@@ -150,7 +178,10 @@ pub fn compare(request: &Value, recorded: &Value, status: u16, body: &str) -> Re
     {
         same("requestId", &got["requestId"], &json!(id))?;
     }
-    let sql = request["body"]["sql"].as_str().unwrap_or_default().to_uppercase();
+    let sql = request["body"]["sql"]
+        .as_str()
+        .unwrap_or_default()
+        .to_uppercase();
     if sql.contains("ORDER BY") || sql.contains("GET_CHANGES") {
         return same("rows", &got["result"], &want["result"]);
     }
@@ -158,5 +189,9 @@ pub fn compare(request: &Value, recorded: &Value, status: u16, body: &str) -> Re
 }
 
 fn same(what: &str, got: &Value, want: &Value) -> Result<(), String> {
-    if got == want { Ok(()) } else { Err(format!("{what}:\n  got      {got}\n  recorded {want}")) }
+    if got == want {
+        Ok(())
+    } else {
+        Err(format!("{what}:\n  got      {got}\n  recorded {want}"))
+    }
 }

@@ -14,7 +14,11 @@ struct Recording {
 }
 
 const fn whole(file: &'static str, compared: usize) -> Recording {
-    Recording { file, compared, excepted: &[] }
+    Recording {
+        file,
+        compared,
+        excepted: &[],
+    }
 }
 
 /// Replays recordings one after another on one fresh sandbox, as they were recorded.
@@ -33,9 +37,18 @@ async fn replay(rig: &Rig, recordings: &[Recording]) {
                 differences.push(format!("{} [{i}] {sql}: {difference}", recording.file));
             }
         }
-        assert_eq!(compared, recording.compared, "entries compared in {}", recording.file);
+        assert_eq!(
+            compared, recording.compared,
+            "entries compared in {}",
+            recording.file
+        );
     }
-    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differ:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }
 
 async fn entry_equals(rig: &Rig, entry: &Value) -> Result<(), String> {

@@ -13,7 +13,7 @@ use sqlparser::tokenizer::Token;
 
 use super::failure::Failure;
 pub(crate) use period::Period;
-pub(crate) use plan::{Plan, Planner, TableUse};
+pub(crate) use plan::{Plan, Planner};
 pub(crate) use print::{Quoting, print};
 pub(crate) use scope::OutColumn;
 

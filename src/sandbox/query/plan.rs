@@ -26,7 +26,6 @@ pub(crate) struct TableUse {
     pub(crate) datamart: String,
     pub(crate) entity: String,
     pub(crate) datasources: Vec<Datasource>,
-    pub(crate) matview: bool,
 }
 
 /// SQL for the store.
@@ -36,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) parameters: Vec<String>,
     pub(crate) columns: Vec<OutColumn>,
     pub(crate) tables: Vec<TableUse>,
+    /// Where the rows come from.
+    pub(crate) datasource: Option<Datasource>,
     /// True when the query only filters and projects one table.
     pub(crate) simple: bool,
 }
@@ -49,6 +50,9 @@ pub(crate) struct Planner<'a> {
     /// System tables read; they have no datasource.
     system: usize,
     joins: usize,
+    /// Whether ORDER BY or LIMIT occurs.
+    ordered: bool,
+    /// How deep the query being planned is nested.
     depth: usize,
     unload: bool,
 }
@@ -76,6 +80,7 @@ impl<'a> Planner<'a> {
             tables: Vec::new(),
             system: 0,
             joins: 0,
+            ordered: false,
             depth: 0,
             unload: false,
         }
@@ -98,39 +103,42 @@ impl<'a> Planner<'a> {
         if self.tables.is_empty() && self.system == 0 {
             return Err(Failure::NoTables);
         }
-        self.check_datasource(selection.datasource.as_deref())?;
-        let simple = self.joins == 0 && self.tables.len() == 1 && self.depth <= 2;
+        let datasource = self.datasource(selection.datasource.as_deref())?;
+        let timed = !selection.periods.is_empty();
+        if datasource == Some(Datasource::Adqm) && self.joins > 0 && timed {
+            return Err(Failure::AdqmJoin);
+        }
+        let simple = self.joins == 0 && self.tables.len() == 1 && !self.ordered;
         Ok(Plan {
             sql: part.sql,
             parameters: self.parameters,
             columns: part.columns,
             tables: self.tables,
+            datasource,
             simple,
         })
     }
 
-    fn check_datasource(&self, wanted: Option<&str>) -> Result<(), Failure> {
+    /// The datasource to read from; `None` when only system tables are read.
+    fn datasource(&self, wanted: Option<&str>) -> Result<Option<Datasource>, Failure> {
+        let everywhere = |d: Datasource| self.tables.iter().all(|t| t.datasources.contains(&d));
         if let Some(wanted) = wanted {
-            let known = ["ADB", "ADG", "ADQM", "ADP"].contains(&wanted);
-            if !known {
+            if !["ADB", "ADG", "ADQM", "ADP"].contains(&wanted) {
                 return Err(Failure::BadDatasource(wanted.to_lowercase()));
             }
-            let held = self
-                .tables
-                .iter()
-                .all(|t| t.datasources.iter().any(|d| d.name() == wanted));
-            return if held {
-                Ok(())
-            } else {
-                Err(Failure::NotInDatasource(wanted.to_owned()))
+            return match Datasource::from_name(wanted).filter(|d| everywhere(*d)) {
+                Some(datasource) => Ok(Some(datasource)),
+                None => Err(Failure::NotInDatasource(wanted.to_owned())),
             };
         }
-        let common = |d: &Datasource| self.tables.iter().all(|t| t.datasources.contains(d));
-        if self.tables.is_empty() || [Datasource::Adp, Datasource::Adqm].iter().any(common) {
-            Ok(())
-        } else {
-            Err(Failure::NoCommonDatasource)
+        if self.tables.is_empty() {
+            return Ok(None);
         }
+        let mut known = [Datasource::Adp, Datasource::Adqm].into_iter();
+        known
+            .find(|d| everywhere(*d))
+            .map(Some)
+            .ok_or(Failure::NoCommonDatasource)
     }
 
     pub(super) fn query(
@@ -143,7 +151,9 @@ impl<'a> Planner<'a> {
         if self.depth > DEPTH || query.with.is_some() || query.fetch.is_some() {
             return Err(Failure::Parsing);
         }
+        self.ordered |= query.order_by.is_some() || query.limit_clause.is_some();
         let mut part = self.set(&query.body, text, outer, query.order_by.as_ref())?;
+        self.depth -= 1;
         if let Some(limit) = &query.limit_clause {
             part.sql.push_str(&limit_sql(limit)?);
         }
@@ -460,7 +470,6 @@ impl<'a> Planner<'a> {
             datamart: entity.datamart.clone(),
             entity: entity.name.clone(),
             datasources,
-            matview,
         });
         let columns: Vec<OutColumn> = entity.columns().iter().map(OutColumn::from).collect();
         let names: Vec<_> = columns.iter().map(|c| quote(&c.name)).collect();
