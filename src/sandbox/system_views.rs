@@ -191,7 +191,8 @@ fn column_row(entity: &Entity, index: usize, column: &Column) -> Json {
     let precision = column
         .kind
         .has_precision()
-        .then(|| column.size.unwrap_or(6));
+        .then(|| column.size.unwrap_or(6))
+        .filter(|digits| *digits > 0);
     json!([
         "PUBLIC",
         upper(&entity.datamart),

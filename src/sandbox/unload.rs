@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::faults::FaultKind;
 use super::location::{self, Location};
 use super::node::{Node, Outcome};
-use super::query::{Planner, Quoting, Selection, print};
+use super::query::{Planner, Quoting, Selection, narrow_literal, print};
 use super::select;
 use super::{Answer, Datasource};
 
@@ -235,9 +235,16 @@ fn stream(
         streams: (0..count).map(|_| Stream::default()).collect(),
         sent: 0,
     };
+    let narrow = narrow_literal(&job.selection).filter(|_| job.datasource == Datasource::Adp);
     let mut scratch = Vec::new();
     let mut stopped = None;
     select::each_row(conn, &plan, |row| {
+        if let Some(number) = &narrow {
+            stopped = Some(Stop::Broken(format!(
+                "org.apache.avro.UnresolvedUnionException: Not in union [\"null\",\"long\"]: {number}"
+            )));
+            return Err(Failure::Parsing);
+        }
         scratch.clear();
         avro::row(&mut scratch, &job.external.columns, row)?;
         stopped = sender.add(&scratch).err();

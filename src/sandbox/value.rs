@@ -40,10 +40,10 @@ pub(crate) fn temporal(kind: Kind, text: &str) -> Result<i64, Failure> {
             .parse::<Date>()
             .ok()
             .and_then(|d| days(d.at(0, 0, 0, 0))),
-        Kind::Time => text.parse::<Time>().ok().and_then(|t| {
+        Kind::Time => text.parse::<Time>().ok().map(|t| {
             let (hour, minute) = (i64::from(t.hour()), i64::from(t.minute()));
             let seconds = hour * 3600 + minute * 60 + i64::from(t.second());
-            Some(seconds * MICROS + i64::from(t.subsec_nanosecond()) / 1000)
+            seconds * MICROS + i64::from(t.subsec_nanosecond()) / 1000
         }),
         Kind::Timestamp => text.parse::<DateTime>().ok().and_then(micros),
         _ => None,

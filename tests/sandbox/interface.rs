@@ -102,6 +102,33 @@ async fn the_configuration_follows_the_options() {
     assert_eq!(rig.rows("", "CONFIG_SHOW()").await.len(), 136);
 }
 
+const BAD: &[&str] = &[
+    "",
+    ";",
+    "\0",
+    "'",
+    "SELECT",
+    "SELECT FROM",
+    "SELECT * FROM t FOR SYSTEM_TIME",
+    "CREATE TABLE",
+    "SELECT * FROM t FOR SYSTEM_TIME STARTED IN (1",
+    "SELECT id FROM t LIMIT 'x'",
+    "INSERT INTO t VALUES",
+    "INSERT INTO t VALUES (99999999999999999999)",
+    "SELECT t.* FROM u",
+    "DELETE FROM t WHERE nope = 1",
+    "CREATE TABLE \"x\"\"; DROP\" (id int not null, PRIMARY KEY (id)) DISTRIBUTED BY (id)",
+    "CREATE TABLE x (\"a\"\"b\" int not null, PRIMARY KEY (id)) DISTRIBUTED BY (id)",
+    "SELECT id FROM t WHERE id = \u{1}0",
+    "SELECT id FROM \"t\u{1}0\"",
+    "CHECK_SUM(0,0)",
+    "CHECK_SUM(-1)",
+    "GET_DELTA_BY_NUM(99999999999999999999)",
+    "COMMIT DELTA SET '2020-99-01 00:00:00'",
+    "SELECT 9223372036854775808 + id FROM t WHERE",
+    "BEGIN DELTA SET 'x'",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_never_kill_the_node() {
     let rig = Rig::new().await;
@@ -119,35 +146,7 @@ async fn bad_requests_never_kill_the_node() {
     let nested = (0..60).fold("SELECT id FROM t".to_owned(), |q, _| {
         format!("SELECT id FROM ({q}) AS x")
     });
-    let bad = [
-        "",
-        ";",
-        "\0",
-        "'",
-        "SELECT",
-        "SELECT FROM",
-        "SELECT * FROM t FOR SYSTEM_TIME",
-        "CREATE TABLE",
-        "SELECT * FROM t FOR SYSTEM_TIME STARTED IN (1",
-        "SELECT id FROM t LIMIT 'x'",
-        "INSERT INTO t VALUES",
-        "INSERT INTO t VALUES (99999999999999999999)",
-        "SELECT t.* FROM u",
-        "DELETE FROM t WHERE nope = 1",
-        "CREATE TABLE \"x\"\"; DROP\" (id int not null, PRIMARY KEY (id)) DISTRIBUTED BY (id)",
-        "CREATE TABLE x (\"a\"\"b\" int not null, PRIMARY KEY (id)) DISTRIBUTED BY (id)",
-        "SELECT id FROM t WHERE id = \u{1}0",
-        "SELECT id FROM \"t\u{1}0\"",
-        "CHECK_SUM(0,0)",
-        "CHECK_SUM(-1)",
-        "GET_DELTA_BY_NUM(99999999999999999999)",
-        "COMMIT DELTA SET '2020-99-01 00:00:00'",
-        "SELECT 9223372036854775808 + id FROM t WHERE",
-        "BEGIN DELTA SET 'x'",
-        deep.as_str(),
-        nested.as_str(),
-    ];
-    for sql in bad {
+    for sql in BAD.iter().copied().chain([deep.as_str(), nested.as_str()]) {
         let body = json!({"datamartMnemonic": "d", "sql": sql}).to_string();
         let answer = rig
             .client

@@ -72,7 +72,7 @@ async fn the_example_runs_and_its_values_come_out() {
         json!([{
             "id": 1, "boolean_col": false, "int32_col": 32768, "int_col": 65537,
             "bigint_col": 1_280_000, "float_col": f64::from(3.141_526_f32),
-            "double_col": 2.718_281_828, "char_col": "char_value",
+            "double_col": "2.718281828".parse::<f64>().unwrap(), "char_col": "char_value",
             "varchar_col": "varchar_value", "uuid_col": "12345678-1234-abcd-ef00-1234567899ab",
             "link_col": "https://www.google.com", "date_col": 10,
             "time_col": 47_430_000_000_i64, "timestamp_col": 47_430_000_000_i64, "sys_op": 0,

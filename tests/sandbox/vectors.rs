@@ -59,7 +59,7 @@ fn every_step_is_an_entry_that_is_replayed_and_compared() {
             steps += 1;
         }
     }
-    assert_eq!((vectors().len(), steps), (21, 74));
+    assert_eq!((vectors().len(), steps), (21, 70));
 }
 
 /// V12 and V13, and the recorded raw messages: called with a sandbox that replayed the main line.

@@ -5,7 +5,8 @@ use sqlparser::ast::{
     FunctionArguments, UnaryOperator, Value,
 };
 
-use super::plan::{Planner, Text, quote};
+use super::clauses::quote;
+use super::plan::{Planner, Text};
 use super::scope::{OutColumn, Scope};
 use crate::sandbox::failure::Failure;
 use crate::sandbox::types::Kind;

@@ -1,12 +1,13 @@
 //! Owns SELECT: its parts that SQL parsers do not know and the parsed rest; never runs one.
 
+mod clauses;
 mod expression;
 mod period;
 mod plan;
 mod print;
 mod scope;
 
-use sqlparser::ast::{Query, SetExpr, TableFactor};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, TableFactor};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -70,6 +71,30 @@ impl Selection {
             _ => None,
         }
     }
+}
+
+/// A number the PostgreSQL reader hands over as an int although the column says otherwise:
+/// a literal cast to a 64-bit type.
+pub(crate) fn narrow_literal(selection: &Selection) -> Option<String> {
+    let SetExpr::Select(select) = selection.query.body.as_ref() else {
+        return None;
+    };
+    select.projection.iter().find_map(|item| {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+            return None;
+        };
+        let Expr::Cast {
+            expr, data_type, ..
+        } = expr
+        else {
+            return None;
+        };
+        let wide = ["BIGINT", "INT", "INTEGER"].contains(&data_type.to_string().as_str());
+        match expr.as_ref() {
+            Expr::Value(value) if wide => Some(value.to_string()),
+            _ => None,
+        }
+    })
 }
 
 fn is_word(token: &Token, word: &str) -> bool {

@@ -1,10 +1,10 @@
 //! Owns the normalised text of a SELECT, as the node's changelog and error texts show it; never checks names.
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, Join, JoinConstraint, JoinOperator, LimitClause, OrderBy, OrderByKind, Query, Select,
-    SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, TableWithJoins, UnaryOperator,
-    Value,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, OrderBy, OrderByKind,
+    Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, TableWithJoins,
+    UnaryOperator, Value,
 };
 
 use super::period::split_name;
@@ -218,6 +218,19 @@ impl Printer<'_> {
                 op => format!("{op}{}", self.expr(expr)),
             },
             Expr::Nested(inner) => format!("({})", self.expr(inner)),
+            Expr::Cast {
+                expr, data_type, ..
+            } => {
+                format!("CAST({} AS {})", self.expr(expr), self.data_type(data_type))
+            }
+            Expr::Function(function) => self.function(function),
+            Expr::Subquery(query) => format!("({})", self.query(query)),
+            other => self.predicate(other),
+        }
+    }
+
+    fn predicate(&self, expr: &Expr) -> String {
+        match expr {
             Expr::IsNull(inner) => format!("{} IS NULL", self.expr(inner)),
             Expr::IsNotNull(inner) => format!("{} IS NOT NULL", self.expr(inner)),
             Expr::InList {
@@ -249,9 +262,16 @@ impl Printer<'_> {
                     self.expr(expr)
                 )
             }
-            Expr::Function(function) => self.function(function),
-            Expr::Subquery(query) => format!("({})", self.query(query)),
             other => other.to_string(),
+        }
+    }
+
+    /// Types that only this product knows are printed as names.
+    fn data_type(&self, data_type: &DataType) -> String {
+        let text = data_type.to_string();
+        match text.to_ascii_uppercase().as_str() {
+            "INT" | "INTEGER" | "INT32" | "UUID" | "LINK" => self.name(&text),
+            upper => upper.to_owned(),
         }
     }
 
