@@ -92,6 +92,16 @@ fn consumer(rig: &Rig) -> BaseConsumer {
 
 const WAIT: Duration = Duration::from_secs(20);
 
+/// How many messages a topic ever held; the in-process broker forgets old ones of a big topic.
+pub fn ever(rig: &Rig, topic: &str) -> i64 {
+    let consumer = consumer(rig);
+    let metadata = consumer.fetch_metadata(Some(topic), WAIT).unwrap();
+    let partitions = metadata.topics()[0].partitions().iter().map(|p| p.id());
+    partitions
+        .map(|p| consumer.fetch_watermarks(topic, p, WAIT).unwrap().1)
+        .sum()
+}
+
 /// Raw messages of a topic by partition and offset.
 pub fn raw(rig: &Rig, topic: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let consumer = consumer(rig);
