@@ -2,9 +2,9 @@
 //! resumes a run that died at any instant.
 //!
 //! The modules are the stages of the flow: [`plan`] says what is to be done, [`extract`] reads it
-//! from the node, `format` gives it the documented bytes, [`deliver`] hands it to the backup
+//! from the node, [`format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
-//! `backup` joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
+//! [`backup`] joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod backup;
 pub mod catalog;
@@ -16,5 +16,7 @@ pub mod journal;
 pub mod kafka;
 pub mod model;
 pub mod plan;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 #[doc(hidden)]
 pub mod testing;

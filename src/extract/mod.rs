@@ -1,11 +1,11 @@
 //! Where increments come from: the node of a datamart ([`Node`]) and the unloads it makes
 //! ([`Source`]). Owns the two traits; never names a protocol, a broker or a staging topic's home.
 
-pub mod staging;
-pub mod zookeeper;
 pub mod prostore;
 pub mod source;
 pub mod sql;
+pub mod staging;
+pub mod zookeeper;
 
 use std::future::Future;
 

@@ -1,0 +1,15 @@
+//! Owns the proof that the sandbox answers as the recorded node did; never tests the backup itself.
+#![allow(clippy::unwrap_used)]
+
+mod encoder;
+mod faults;
+mod harness;
+mod interface;
+mod loads;
+mod messages;
+mod queries;
+mod recordings;
+mod seed;
+mod storage;
+mod unloads;
+mod vectors;
