@@ -9,6 +9,7 @@ pub mod logging;
 pub mod resume;
 pub mod settings;
 pub mod state_dir;
+mod wiring;
 
 use std::ffi::OsString;
 

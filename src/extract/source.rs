@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::prostore::ProstoreNode;
 use super::{ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep, sql};
+use crate::format;
 use crate::model::{Attempt, AttemptName, DeltaNum, Partition, RunId, Table, TableName};
 
 /// A message of a staging topic as it lies there.
@@ -78,6 +79,8 @@ pub struct StagedKey {
     pub statement: String,
     /// Number of the stream, from 0 or 1.
     pub stream: u32,
+    /// How many streams the connector says there are.
+    pub stream_total: u32,
     /// Number of the message in its stream, from 1.
     pub chunk: u32,
     /// Last-chunk flag.
@@ -86,6 +89,21 @@ pub struct StagedKey {
 
 /// Reads a connector's key; the text says what is wrong with it.
 pub type KeyReader = fn(&[u8]) -> Result<StagedKey, String>;
+
+/// The key as the node's own connectors write it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn connector_key(bytes: &[u8]) -> Result<StagedKey, String> {
+    let key = format::decode_staging_key(bytes).map_err(|error| error.to_string())?;
+    Ok(StagedKey {
+        statement: key.statement.into_owned(),
+        stream: key.stream,
+        stream_total: key.stream_total,
+        chunk: key.chunk,
+        is_last: key.is_last,
+    })
+}
 
 /// How long the unloads of a datamart are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,6 +280,7 @@ impl<R> SealedReader<R> {
             offset,
             half,
             stream: key.stream,
+            stream_total: key.stream_total,
             chunk: key.chunk,
             is_last: key.is_last,
             body: message.body,

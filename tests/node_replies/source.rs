@@ -99,7 +99,13 @@ fn read_key(key: &[u8]) -> Result<StagedKey, String> {
     let text = std::str::from_utf8(key).map_err(|e| e.to_string())?;
     let (statement, chunk) = text.split_once('/').ok_or("no key")?;
     let chunk = chunk.parse().map_err(|_| "no number")?;
-    Ok(StagedKey { statement: statement.to_owned(), stream: 0, chunk, is_last: false })
+    Ok(StagedKey {
+        statement: statement.to_owned(),
+        stream: 0,
+        stream_total: 1,
+        chunk,
+        is_last: false,
+    })
 }
 
 fn run() -> RunId {
