@@ -217,6 +217,8 @@ pub struct RunError {
     pub fault: Fault,
     /// False: nothing was touched, not even the journal.
     pub touched: bool,
+    /// Everything asked is in the topic; only what comes after failed.
+    pub complete: bool,
     /// Set where the lock or marker may still be there: the code word to release it by.
     pub unreleased: Option<LockCode>,
 }

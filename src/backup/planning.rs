@@ -177,7 +177,8 @@ pub async fn fix<W: World>(run: &Context<W>, draft: &Draft) -> Result<(), Fault>
 
 /// Tells the watchers of the plan.
 pub fn announce<W: World>(run: &Context<W>, planned: &Planned) {
-    run.tell(Event::Range { deltas: planned.deltas.iter().map(|d| d.num).collect() });
+    let done = run.ledger.look(|state| state.done.len());
+    run.tell(Event::Range { deltas: planned.deltas.iter().map(|d| d.num).collect(), done });
     run.tell(Event::Changes { records: planned.changes });
     run.tell(Event::Tables { tables: planned.tables.iter().map(|t| t.name.clone()).collect() });
 }

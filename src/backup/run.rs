@@ -79,7 +79,7 @@ impl<W: World> Backup<W> {
     /// As [`Backup::execute`].
     pub async fn draft(&self) -> Result<Draft, RunError> {
         let drafted = planning::draft(&self.run, &mut Reading::default()).await;
-        drafted.map_err(|fault| RunError { fault, touched: false, unreleased: None })
+        drafted.map_err(untouched)
     }
 
     /// Brings the run to its end, from wherever its journal says it is.
@@ -192,11 +192,17 @@ impl<W: World> Backup<W> {
     async fn end(&self) -> Result<Summary, RunError> {
         let run = &self.run;
         if let Err(fault) = own::release(run).await {
-            return Err(RunError { fault, touched: true, unreleased: Some(run.code()) });
+            let unreleased = Some(run.code());
+            return Err(RunError { fault, touched: true, complete: true, unreleased });
         }
         let summary = self.summary();
         let ended = run.ledger.end(&summary.to_json(&run.settings));
-        ended.map_err(|error| RunError { fault: error.into(), touched: true, unreleased: None })?;
+        ended.map_err(|error| RunError {
+            fault: error.into(),
+            touched: true,
+            complete: true,
+            unreleased: None,
+        })?;
         Ok(summary)
     }
 
@@ -232,7 +238,7 @@ impl<W: World> Backup<W> {
     async fn fail(&self, fault: Fault) -> RunError {
         let run = &self.run;
         if self.unfinished().is_none() {
-            return RunError { fault, touched: false, unreleased: None };
+            return untouched(fault);
         }
         let released = match &fault {
             // Whoever holds the marker now decides about the lock.
@@ -243,7 +249,7 @@ impl<W: World> Backup<W> {
         let unreleased = (released.is_err() && held).then(|| run.code());
         let planned = run.ledger.look(|state| state.planned.is_some());
         let forgotten = !run.resumed && !planned && released.is_ok() && run.ledger.end("").is_ok();
-        RunError { fault, touched: !forgotten, unreleased }
+        RunError { fault, touched: !forgotten, complete: false, unreleased }
     }
 
     /// Gives the run up: clears away what it made, gives lock and marker back, forgets it. What it
@@ -252,12 +258,16 @@ impl<W: World> Backup<W> {
     /// # Errors
     /// As [`Backup::execute`]; the run is then still there.
     pub async fn abandon(&self) -> Result<(), RunError> {
-        let fail = |fault| RunError { fault, touched: true, unreleased: None };
+        let fail = |fault| RunError { fault, touched: true, complete: false, unreleased: None };
         self.clear().await.map_err(fail)?;
         own::release(&self.run).await.map_err(fail)?;
         let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings));
         ended.map_err(|error| fail(error.into()))
     }
+}
+
+fn untouched(fault: Fault) -> RunError {
+    RunError { fault, touched: false, complete: false, unreleased: None }
 }
 
 impl Summary {

@@ -23,6 +23,8 @@ pub enum Event {
     Range {
         /// All of them, in order.
         deltas: Vec<DeltaNum>,
+        /// How many of them are complete already.
+        done: usize,
     },
     /// The changelog was read.
     Changes {

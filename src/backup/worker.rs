@@ -296,12 +296,16 @@ impl<W: World> Worker<W> {
         Ok(())
     }
 
-    /// A staging topic that lost messages cannot serve its pair any more.
+    /// A staging topic that lost messages, or holds others', cannot serve its pair any more.
     fn staged<T>(&self, pair: &Pair, read: Result<T, SourceError>) -> Result<T, Fault> {
         match read {
             Err(SourceError::StagingLost { attempt, .. }) => {
                 let reason = format!("staging topic {attempt} is gone");
                 Err(pair::reissue(&self.run, pair.delta, pair.issue, &reason)?)
+            }
+            // No connector of this datamart wrote it: the unload is of no use.
+            Err(error @ SourceError::BadChunk { .. }) => {
+                Err(pair::reissue(&self.run, pair.delta, pair.issue, &error.to_string())?)
             }
             other => Ok(other?),
         }

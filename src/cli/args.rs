@@ -114,10 +114,13 @@ pub enum Command {
     Abandon {
         /// The run, or the first letters of its id [default: the only unfinished one]
         run: Option<String>,
+        /// Ways to node and brokers, where they are not those of the run any more.
+        #[command(flatten)]
+        again: Box<BackupArgs>,
     },
     /// Serve a stand-in for a Prostore node
     #[cfg(feature = "sandbox")]
-    Sandbox,
+    Sandbox(crate::sandbox::SandboxArgs),
     /// Show a backup, a crash and a resume, without any server
     #[cfg(feature = "demo")]
     Demo,

@@ -2,13 +2,19 @@
 //! that reads the environment, the clock and the terminal. Never decides how a backup is made.
 
 pub mod args;
+mod commands;
 pub mod connect;
+mod console;
 pub mod exit_code;
 pub mod kafka_options;
 pub mod logging;
+mod progress;
+mod report;
 pub mod resume;
 pub mod settings;
+mod signals;
 pub mod state_dir;
+mod stores;
 mod wiring;
 
 use std::ffi::OsString;
@@ -18,7 +24,7 @@ use clap::Parser;
 use self::args::LowArgs;
 use self::connect::{mask, tells_secret};
 use self::exit_code::{ExitCode, Failure};
-use self::settings::{Settings, Surroundings, Task};
+use self::settings::{Settings, Surroundings};
 
 /// Runs the command that the process was started with.
 pub fn main() -> std::process::ExitCode {
@@ -64,19 +70,12 @@ fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     tracing::debug!(?settings, "started");
-    dispatch(settings)
+    commands::dispatch(settings)
 }
 
-fn dispatch(settings: Settings) -> Result<(), Failure> {
-    match settings.task {
-        Task::Version => {
-            println!("deltakeep {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        _ => Err(Failure {
-            code: ExitCode::Unexpected,
-            message: "this command is not built yet".to_owned(),
-            next: "deltakeep version".to_owned(),
-        }),
-    }
+/// The token that the environment holds, for runs that are found again without `--connect`.
+fn token_of_environment() -> Option<crate::extract::prostore::Secret> {
+    let text = std::env::var("DELTAKEEP_TOKEN").ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| crate::extract::prostore::Secret::new(text))
 }

@@ -147,11 +147,13 @@ pub enum Task {
     List,
     /// Give a dead run's lock back.
     Unlock(UnlockSettings),
-    /// Give a run up. The connection is needed where its lock is still held.
-    Abandon(RunChoice, Option<Connection>),
+    /// Give a run up.
+    Abandon(Box<ResumeSettings>),
     /// Serve the stand-in node.
-    Sandbox,
+    #[cfg(feature = "sandbox")]
+    Sandbox(Box<crate::sandbox::SandboxArgs>),
     /// Show it all.
+    #[cfg(feature = "demo")]
     Demo,
     /// Print the version.
     Version,
@@ -276,29 +278,34 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
     };
     Ok(match command {
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
-        Command::Resume { run, again } => {
-            let settings = ResumeSettings {
-                run: RunChoice::parse(run)?,
-                connection,
-                again: Again::read(&again)?,
-                dry_run: again.dry_run,
-                means: means(&again)?,
-            };
-            Task::Resume(Box::new(settings))
-        }
+        Command::Resume { run, again } => Task::Resume(resume(run, connection, &again)?),
         Command::Status { run } => Task::Status(RunChoice::parse(run)?),
         Command::List => Task::List,
         Command::Unlock { day, yes } => {
             let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
-        Command::Abandon { run } => Task::Abandon(RunChoice::parse(run)?, connection),
+        Command::Abandon { run, again } => Task::Abandon(resume(run, connection, &again)?),
         #[cfg(feature = "sandbox")]
-        Command::Sandbox => Task::Sandbox,
+        Command::Sandbox(args) => Task::Sandbox(Box::new(args)),
         #[cfg(feature = "demo")]
         Command::Demo => Task::Demo,
         Command::Version => Task::Version,
     })
+}
+
+fn resume(
+    run: Option<String>,
+    connection: Option<Connection>,
+    again: &BackupArgs,
+) -> Result<Box<ResumeSettings>, SettingsError> {
+    Ok(Box::new(ResumeSettings {
+        run: RunChoice::parse(run)?,
+        connection,
+        again: Again::read(again)?,
+        dry_run: again.dry_run,
+        means: means(again)?,
+    }))
 }
 
 fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, SettingsError> {

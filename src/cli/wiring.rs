@@ -130,9 +130,7 @@ pub async fn build(
     let node = node(connection)?;
     let core = core_brokers(&node, means).await?;
     let backup = match &means.backup {
-        BackupBrokers::Given(list) => {
-            brokers("--kafkaProperty", list.as_str(), &means.properties)?
-        }
+        BackupBrokers::Given(list) => brokers("--kafkaProperty", list.as_str(), &means.properties)?,
         // The backup topic lies with the core brokers, so their client settings apply too.
         BackupBrokers::Core if means.properties.iter().next().is_none() => core.clone(),
         BackupBrokers::Core => brokers("--kafkaProperty", core.list(), &means.properties)?,
@@ -201,8 +199,10 @@ fn brokers(
     list: &str,
     properties: &Properties,
 ) -> Result<Brokers, WiringError> {
-    let properties: BTreeMap<String, String> =
-        properties.iter().map(|(name, value)| (name.to_owned(), value.expose().to_owned())).collect();
+    let properties: BTreeMap<String, String> = properties
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.expose().to_owned()))
+        .collect();
     Brokers::new(list, properties).map_err(|source| WiringError::Brokers { keyword, source })
 }
 
@@ -237,11 +237,8 @@ impl StagingTopics for Topics {
     }
 
     async fn ends(&self, name: &AttemptName) -> Result<Vec<u64>, SourceError> {
-        let lost = || SourceError::StagingLost {
-            attempt: name.clone(),
-            partition: Partition(0),
-            end: 0,
-        };
+        let lost =
+            || SourceError::StagingLost { attempt: name.clone(), partition: Partition(0), end: 0 };
         self.0.ends(&name.0).await?.ok_or_else(lost)
     }
 

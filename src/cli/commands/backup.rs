@@ -1,0 +1,399 @@
+//! `backup_to_kafka`, `resume` and `abandon`: from checked settings to a run of the engine and its
+//! account. Owns the order (unfinished runs first) and what is printed at the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::backup::{self, Backup, Draft, Event, Summary, Watch};
+use crate::cli::args::{OnUnfinished, Output};
+use crate::cli::connect::Connection;
+use crate::cli::console::{Console, say};
+use crate::cli::exit_code::{ExitCode, Failure};
+use crate::cli::kafka_options::Brokers;
+use crate::cli::progress::{Progress, now};
+use crate::cli::report;
+use crate::cli::resume::Again;
+use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
+use crate::cli::signals::{self, Received};
+use crate::cli::stores::{self, Stage, Status, Store};
+use crate::cli::wiring::{self, Addresses, RealWorld};
+use crate::journal::Shape;
+use crate::journal::sled_store::{Kind, SledJournal, store_path};
+use crate::model::{Datamart, LockCode, Owner, RunId};
+
+/// Everything one execution needs.
+struct Job {
+    connection: Connection,
+    topic: String,
+    shape: Shape,
+    datasource_fallback: bool,
+    means: Means,
+    output: Output,
+    world: RealWorld,
+    addresses: Addresses,
+    path: PathBuf,
+}
+
+type Stop = (tokio::sync::watch::Receiver<bool>, Received);
+
+/// `backup_to_kafka`: an unfinished run of this datamart and topic first, then a fresh one.
+pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result<(), Failure> {
+    let stop = listen()?;
+    let BackupSettings { connection, topic, shape, datasource_fallback, means, .. } = asked;
+    let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
+    let datamart = connection.datamart.as_str();
+    let path = store_path(dir, &addresses.cluster, &topic, datamart, Kind::Backup);
+    let job = Job {
+        connection,
+        topic,
+        shape,
+        datasource_fallback,
+        means,
+        output,
+        world,
+        addresses,
+        path,
+    };
+    if asked.dry_run {
+        return dry_run(&job, &stop).await;
+    }
+    settle_unfinished(&job, asked.on_unfinished, &stop).await?;
+    let summary = execute(&job, &stop).await?;
+    account(&job, &summary);
+    Ok(())
+}
+
+async fn settle_unfinished(job: &Job, how: OnUnfinished, stop: &Stop) -> Result<(), Failure> {
+    let Some((run, _)) = open(job, stop, watchers(job, true))?.unfinished() else { return Ok(()) };
+    match how {
+        OnUnfinished::Resume => {
+            tracing::info!("run {run} is unfinished: it is finished first");
+            let summary = execute(job, stop).await?;
+            account(job, &summary);
+            Ok(())
+        }
+        OnUnfinished::Abandon => give_up(job, stop).await,
+        OnUnfinished::Fail => Err(Failure {
+            code: ExitCode::Refused,
+            message: format!("run {run} of this datamart and topic is unfinished"),
+            next: format!("deltakeep resume {run}"),
+        }),
+    }
+}
+
+/// `resume`: the journal says what is left and what shapes it.
+pub async fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result<(), Failure> {
+    let stop = listen()?;
+    let again = asked.again.clone();
+    let dry_run = asked.dry_run;
+    let job = found(dir, output, asked).await?;
+    let (_, shape) = require_unfinished(&job, &stop)?;
+    refuse_contradiction(&again, &job.topic, &shape)?;
+    if dry_run {
+        return dry_run_of_resume(&job);
+    }
+    let summary = execute(&job, &stop).await?;
+    account(&job, &summary);
+    Ok(())
+}
+
+/// `abandon`: gives an unfinished run up.
+pub async fn abandon(dir: &Path, output: Output, asked: ResumeSettings) -> Result<(), Failure> {
+    let stop = listen()?;
+    let job = found(dir, output, asked).await?;
+    require_unfinished(&job, &stop)?;
+    give_up(&job, &stop).await
+}
+
+fn require_unfinished(job: &Job, stop: &Stop) -> Result<(RunId, Shape), Failure> {
+    let unfinished = open(job, stop, watchers(job, true))?.unfinished();
+    unfinished.ok_or_else(|| {
+        // The journal is the truth, the status only a courtesy: it was ended and never said so.
+        let store = stores::read(&job.path).ok().flatten();
+        if let Some(Store { status, .. }) = store {
+            let _ = stores::write(&job.path, &Status { stage: Stage::Done, ..status });
+        }
+        Failure {
+            code: ExitCode::Usage,
+            message: "that run is not unfinished".to_owned(),
+            next: "deltakeep list".to_owned(),
+        }
+    })
+}
+
+fn refuse_contradiction(again: &Again, topic: &str, shape: &Shape) -> Result<(), Failure> {
+    let Some(found) = again.contradiction(topic, shape) else { return Ok(()) };
+    let (keyword, then, now) = (found.keyword, found.then, found.now);
+    Err(Failure {
+        code: ExitCode::Usage,
+        message: format!("{keyword} is {now}, but the run was started with {then}"),
+        next: format!("deltakeep resume without {keyword}; or deltakeep abandon"),
+    })
+}
+
+/// The job of a run found by its status file: what is not given again comes from there.
+async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job, Failure> {
+    let Store { path, status } = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
+    let connection = match asked.connection {
+        Some(connection) => connection,
+        None => remembered_connection(&status)?,
+    };
+    let mut means = asked.means;
+    remember_brokers(&mut means, &status);
+    let topic = status.topic.clone();
+    let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
+    let shape = Shape {
+        datasource: None,
+        chunk_size: 1000,
+        threads: 1,
+        partitions: 1,
+        checksums: true,
+        asked: None,
+    };
+    let datasource_fallback = false;
+    let job = Job {
+        connection,
+        topic,
+        shape,
+        datasource_fallback,
+        means,
+        output,
+        world,
+        addresses,
+        path,
+    };
+    Ok(job)
+}
+
+fn remembered_connection(status: &Status) -> Result<Connection, Failure> {
+    let datamart = Datamart::parse(&status.datamart).map_err(|error| Failure {
+        code: ExitCode::Usage,
+        message: error.to_string(),
+        next: "deltakeep resume with --connect HOST:PORT/DATAMART".to_owned(),
+    })?;
+    let token = crate::cli::token_of_environment();
+    Ok(Connection { node: status.node.clone(), datamart, token })
+}
+
+fn remember_brokers(means: &mut Means, status: &Status) {
+    let list = |text: &str| Brokers::parse("--kafkaBrokers", text).ok();
+    if means.core == CoreBrokers::AskNode
+        && let Some(core) = list(&status.kafka_brokers_core)
+    {
+        means.core = CoreBrokers::Given(core);
+    }
+    if means.backup == BackupBrokers::Core
+        && status.kafka_brokers != status.kafka_brokers_core
+        && let Some(backup) = list(&status.kafka_brokers)
+    {
+        means.backup = BackupBrokers::Given(backup);
+    }
+}
+
+fn listen() -> Result<Stop, Failure> {
+    signals::listen().map_err(|error| Failure {
+        code: ExitCode::Unexpected,
+        message: format!("no signal handlers: {error}"),
+        next: "the same command again".to_owned(),
+    })
+}
+
+fn open(job: &Job, stop: &Stop, watch: Arc<dyn Watch>) -> Result<Backup<RealWorld>, Failure> {
+    let journal = SledJournal::open(&job.path)?;
+    let settings = settings(job);
+    Ok(Backup::open(job.world.clone(), journal, settings, watch, stop.0.clone())?)
+}
+
+fn settings(job: &Job) -> backup::Settings {
+    let day = jiff::Zoned::now().day() as u8;
+    let datamart = job.connection.datamart.clone();
+    backup::Settings {
+        code: LockCode::new(&datamart, day),
+        datamart,
+        topic: job.topic.clone(),
+        owner: Owner {
+            run: RunId(Uuid::new_v4()),
+            day,
+            started: jiff::Timestamp::now().strftime("%Y%m%dt%H%Mz").to_string(),
+        },
+        shape: job.shape.clone(),
+        datasource_fallback: job.datasource_fallback,
+        retries: job.means.kafka_retries,
+        accept_retention: job.means.accept_retention,
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        commit_every: Duration::from_secs(1),
+        commit_bytes: 64 << 20,
+        pause: Duration::from_secs(2),
+        nonce: Arc::new(|| Uuid::new_v4().as_u64_pair().0),
+    }
+}
+
+/// Tells several watchers.
+struct Several(Vec<Arc<dyn Watch>>);
+
+impl Watch for Several {
+    fn tell(&self, event: Event) {
+        self.0.iter().for_each(|watch| watch.tell(event.clone()));
+    }
+}
+
+/// The console; silent in JSON mode and where only the journal is looked at.
+fn watchers(job: &Job, silent: bool) -> Arc<dyn Watch> {
+    if silent || job.output == Output::Json {
+        return Arc::new(backup::Unwatched);
+    }
+    Arc::new(Console {
+        datamart: job.connection.datamart.to_string(),
+        topic: job.topic.clone(),
+        params: params(job),
+    })
+}
+
+fn params(job: &Job) -> String {
+    let Shape { chunk_size, threads, partitions, datasource, .. } = &job.shape;
+    let datasource = datasource.as_deref().unwrap_or("null");
+    format!(
+        "[node {}, datamart {}, datasourceType {datasource}, topic {}, partitionsCount \
+         {partitions}, threadsCount {threads}, chunkSize {chunk_size}]",
+        job.connection.node, job.connection.datamart, job.topic
+    )
+}
+
+/// One execution of the engine, from wherever the journal stands.
+async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
+    let progress = Arc::new(Progress::new(job.path.clone(), first_status(job), job.output));
+    let watch = Several(vec![watchers(job, false), progress.clone()]);
+    let done = open(job, stop, Arc::new(watch))?.execute().await;
+    progress.finish();
+    let mut status = Status { updated: now(), ..progress.status() };
+    match done {
+        Ok(summary) => {
+            status.stage = Stage::Done;
+            if summary.run.is_some() {
+                stores::write(&job.path, &status)?;
+            }
+            Ok(summary)
+        }
+        Err(error) => {
+            let failure = report::of_run(&error, stop.1.first());
+            let unfinished = error.touched && !error.complete;
+            status.stage = if unfinished { Stage::Stopped } else { Stage::Done };
+            status.failure = Some(failure.message.clone());
+            if error.touched {
+                // The failure itself matters more than one of telling it.
+                let _ = stores::write(&job.path, &status);
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn first_status(job: &Job) -> Status {
+    let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let known = before.filter(|status| status.stage != Stage::Done);
+    Status {
+        pid: std::process::id(),
+        run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
+        stage: Stage::Running,
+        datamart: job.connection.datamart.to_string(),
+        topic: job.topic.clone(),
+        node: job.connection.node.clone(),
+        kafka_brokers: job.addresses.backup.clone(),
+        kafka_brokers_core: job.addresses.core.clone(),
+        delivery: format!("{:?}", job.means.delivery).to_lowercase(),
+        code: known.as_ref().map(|s| s.code.clone()).unwrap_or_default(),
+        started: known.map_or_else(now, |s| s.started),
+        updated: now(),
+        deltas: 0,
+        deltas_done: 0,
+        rows: 0,
+        bytes: 0,
+        failure: None,
+    }
+}
+
+async fn give_up(job: &Job, stop: &Stop) -> Result<(), Failure> {
+    let backup = open(job, stop, watchers(job, false))?;
+    let run = backup.unfinished().map(|(run, _)| run.to_string()).unwrap_or_default();
+    backup.abandon().await.map_err(|error| report::of_run(&error, stop.1.first()))?;
+    let status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
+    stores::write(&job.path, &status)?;
+    if job.output == Output::Text {
+        say(&format!("Run {run} is given up; what it delivered stays as incomplete increments"));
+    } else {
+        say(&serde_json::json!({ "abandoned": run }).to_string());
+    }
+    Ok(())
+}
+
+/// The last lines of a run that came to its end.
+fn account(job: &Job, summary: &Summary) {
+    if job.output == Output::Json {
+        say(&summary.to_json(&settings(job)));
+        return;
+    }
+    if summary.run.is_none() {
+        say(&format!(
+            "Nothing to back up: topic {} already holds the newest closed delta of datamart {}",
+            job.topic, job.connection.datamart
+        ));
+    }
+    for topic in &summary.quarantined {
+        tracing::warn!("topic {topic} was left behind: a connector still writes to it");
+    }
+    say("BACKUP is done");
+}
+
+async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
+    let drafted = open(job, stop, watchers(job, true))?.draft().await;
+    let draft = drafted.map_err(|error| report::of_run(&error, stop.1.first()))?;
+    say(&match job.output {
+        Output::Json => draft_json(job, &draft),
+        Output::Text => draft_text(job, &draft),
+    });
+    Ok(())
+}
+
+fn draft_text(job: &Job, draft: &Draft) -> String {
+    let deltas: Vec<_> = draft.deltas.iter().map(|d| d.num.to_string()).collect();
+    let tables: Vec<_> = draft.tables.iter().map(|t| t.name.0.as_str()).collect();
+    let incomplete: Vec<_> = draft.incomplete.iter().map(|d| d.0.to_string()).collect();
+    let mut lines = vec![
+        format!("Deltas to back up into topic {}: [{}]", job.topic, deltas.join(", ")),
+        format!("Tables: [{}]", tables.join(", ")),
+        format!("Changelog records: {}", draft.changes.0.len()),
+    ];
+    if !incomplete.is_empty() {
+        lines.push(format!("Incomplete in the topic: [{}]", incomplete.join(", ")));
+    }
+    if draft.topic.is_none() {
+        lines.push(format!("Topic {} does not exist and would be created", job.topic));
+    }
+    lines.push("Nothing was touched".to_owned());
+    lines.join("\n")
+}
+
+fn draft_json(job: &Job, draft: &Draft) -> String {
+    serde_json::json!({
+        "dryRun": true,
+        "topic": job.topic,
+        "topicExists": draft.topic.is_some(),
+        "datamart": job.connection.datamart.as_str(),
+        "deltas": draft.deltas.iter().map(|d| d.num.0).collect::<Vec<_>>(),
+        "tables": draft.tables.iter().map(|t| t.name.0.as_str()).collect::<Vec<_>>(),
+        "changes": draft.changes.0.len(),
+        "incomplete": draft.incomplete.iter().map(|d| d.0).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+fn dry_run_of_resume(job: &Job) -> Result<(), Failure> {
+    let store = stores::read(&job.path)?;
+    let status = store.map(|store| store.status);
+    let (done, of) = status.map_or((0, 0), |status| (status.deltas_done, status.deltas));
+    say(&format!("{done} of {of} deltas are complete; the rest would be delivered"));
+    Ok(())
+}

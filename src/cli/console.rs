@@ -1,0 +1,117 @@
+//! The seed's log lines on stdout ("Вывод при успешной выгрузке инкрементов"), for the watchers
+//! that grep them. Owns their wording; a closed stdout ends nothing.
+
+use std::io::Write;
+
+use crate::backup::{Event, Watch};
+use crate::extract::Half;
+
+/// Prints the seed's lines.
+pub struct Console {
+    /// The datamart.
+    pub datamart: String,
+    /// The backup topic.
+    pub topic: String,
+    /// What the run was asked for, without secrets.
+    pub params: String,
+}
+
+/// Prints a line; nobody listening is no failure of a backup.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+impl Watch for Console {
+    fn tell(&self, event: Event) {
+        if let Some(line) = self.line(event) {
+            say(&line);
+        }
+    }
+}
+
+impl Console {
+    fn line(&self, event: Event) -> Option<String> {
+        let Self { datamart, topic, params } = self;
+        Some(match event {
+            Event::Started { run, resumed } => {
+                let how = if resumed { ", resumed" } else { "" };
+                format!("Started BACKUP process with params {params}, run {run}{how}")
+            }
+            Event::Denied { code } => {
+                format!("Deny changes in datamart [{datamart}] with code [{code}]")
+            }
+            Event::Range { deltas, .. } => match (deltas.first(), deltas.last()) {
+                (Some(first), Some(last)) => format!("Delta range [{first}, {last}] to backup"),
+                _ => "Delta range [] to backup".to_owned(),
+            },
+            Event::Changes { .. } => format!("Got changes for datamart {datamart}"),
+            Event::Tables { tables } => {
+                let names: Vec<_> = tables.iter().map(|t| t.0.as_str()).collect();
+                format!("Tables received for datamart {datamart}: [{}]", names.join(", "))
+            }
+            Event::DeltaStarted { delta, .. } => {
+                let (num, date) = (delta.num, delta.date);
+                say("Started backup delta processing");
+                format!("Got delta date for datamart {datamart}, delta num {num}: {date}")
+            }
+            Event::ChangelogStarted { delta, records } => format!(
+                "Start archiving delta changelog of delta {delta}, {records} records, into topic \
+                 {topic}"
+            ),
+            Event::Sending { table: None, chunk, .. } => {
+                format!("Trying to send changelog message {chunk} to topic [{topic}]")
+            }
+            Event::DeltaArchived { .. } => {
+                format!("Successfully archived delta table to backup topic {topic}")
+            }
+            Event::Allowed => format!("Allow changes in datamart {datamart}"),
+            of_table => return self.line_of_table(of_table),
+        })
+    }
+
+    fn line_of_table(&self, event: Event) -> Option<String> {
+        let topic = &self.topic;
+        Some(match event {
+            Event::TableStarted { delta, table } => {
+                format!("Started backup delta table processing: delta {delta}, table {table}")
+            }
+            Event::TopicCreated { topic, partitions } => {
+                format!("Topic {topic} with {partitions} partitions successfully created")
+            }
+            Event::ExternalTableCreated { name } => {
+                format!("Successfully created download ext table {name}")
+            }
+            Event::Unloaded { name, half } => {
+                let half = if half == Half::Added { "added" } else { "removed" };
+                format!("Data inserted into kafka by {name}, {half} rows")
+            }
+            Event::ExternalTableDropped { name } => {
+                format!("Successfully dropped download ext table {name}")
+            }
+            Event::Sealed { delta, table, chunks } => format!(
+                "Successfully expload delta table to kafka: delta {delta}, table {table}, \
+                 {chunks} messages"
+            ),
+            Event::Archiving { delta, table } => {
+                format!("Started archiving delta table: delta {delta}, table {table}")
+            }
+            Event::Polled { message, topic } => {
+                format!("Polled message {message} from source topic {topic}")
+            }
+            Event::Sending { delta, table: Some(table), stream, chunk } => format!(
+                "Trying to send data message {chunk} of stream {stream}, delta {delta}, table \
+                 {table}, to topic [{topic}]"
+            ),
+            Event::Archived { delta, table } => format!(
+                "Successfully archived delta table to backup topic {topic}: delta {delta}, table \
+                 {table}"
+            ),
+            Event::TopicDeleted { topic } => format!("Topic {topic} successfully deleted"),
+            Event::Warning { text } => {
+                tracing::warn!("{text}");
+                return None;
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! How far a run is, on stderr: a bar on a terminal, a line every ten seconds elsewhere. Owns the
+//! counting of what is shown; never slows a worker down.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::Output;
+use super::stores::{self, Status};
+use crate::backup::{Event, Watch};
+
+/// Without a terminal a line is printed so often.
+const EVERY: Duration = Duration::from_secs(10);
+/// The status file is renewed so often.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows progress and keeps the status file.
+pub struct Progress {
+    inner: Mutex<Inner>,
+    bar: Option<ProgressBar>,
+    json: bool,
+}
+
+struct Inner {
+    status: Status,
+    path: PathBuf,
+    began: Instant,
+    printed: Instant,
+    saved: Instant,
+    tables: usize,
+    tables_of_delta: usize,
+    tables_done: usize,
+}
+
+impl Progress {
+    /// For the store in `path` whose status begins as `status`.
+    pub fn new(path: PathBuf, status: Status, output: Output) -> Self {
+        let bar = (std::io::stderr().is_terminal() && output == Output::Text).then(bar);
+        let now = Instant::now();
+        let inner = Inner {
+            status,
+            path,
+            began: now,
+            printed: now,
+            saved: now,
+            tables: 0,
+            tables_of_delta: 0,
+            tables_done: 0,
+        };
+        Self { inner: Mutex::new(inner), bar, json: output == Output::Json }
+    }
+
+    /// The status as it stands, for its last word.
+    pub fn status(&self) -> Status {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} tables {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+impl Watch for Progress {
+    fn tell(&self, event: Event) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = inner.take(event);
+        if let Some(bar) = &self.bar {
+            bar.set_length(inner.total() as u64);
+            bar.set_position(inner.tables_done as u64);
+            bar.set_message(inner.text());
+        } else if inner.printed.elapsed() >= EVERY {
+            inner.printed = Instant::now();
+            eprintln!("{}", if self.json { inner.json() } else { inner.text() });
+        }
+        if step || inner.saved.elapsed() >= STATUS_EVERY {
+            inner.saved = Instant::now();
+            inner.status.updated = now();
+            // The status is a courtesy: the journal is what counts.
+            let _ = stores::write(&inner.path, &inner.status);
+        }
+    }
+}
+
+/// The present time, as status documents show it.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+impl Inner {
+    /// Counts; true where the status is worth renewing at once.
+    fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Started { run, .. } => self.status.run = run.to_string(),
+            Event::Denied { code } => self.status.code = code.to_string(),
+            Event::Range { deltas, done } => {
+                (self.status.deltas, self.status.deltas_done) = (deltas.len(), done);
+            }
+            Event::Tables { tables } => self.tables = tables.len(),
+            Event::DeltaStarted { tables, .. } => {
+                (self.tables_of_delta, self.tables_done) = (tables, 0);
+            }
+            Event::Archived { .. } => self.tables_done += 1,
+            Event::DeltaArchived { .. } => self.status.deltas_done += 1,
+            Event::Delivered { rows, bytes } => {
+                self.status.rows += rows;
+                self.status.bytes += bytes;
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn total(&self) -> usize {
+        self.tables_of_delta.max(self.tables_done)
+    }
+
+    fn text(&self) -> String {
+        let Status { deltas, deltas_done, rows, bytes, .. } = &self.status;
+        let seconds = self.began.elapsed().as_secs_f64().max(0.001);
+        let speed = *bytes as f64 / 1e6 / seconds;
+        let (done, of) = (self.tables_done, self.total());
+        let left = self.left().map_or_else(|| "?".to_owned(), |left| format!("{left} s"));
+        format!(
+            "delta {deltas_done} of {deltas}, table {done} of {of}, {rows} rows, {speed:.1} MB/s, \
+             {left} left"
+        )
+    }
+
+    /// Seconds left, from the share of deltas and tables that is done.
+    fn left(&self) -> Option<u64> {
+        let Status { deltas, deltas_done, .. } = &self.status;
+        let of_delta = match self.total() {
+            0 => 0.0,
+            of => self.tables_done as f64 / of as f64,
+        };
+        let done = (*deltas_done as f64 + of_delta.min(1.0)).min(*deltas as f64);
+        let rest = *deltas as f64 - done;
+        (done > 0.0).then(|| (self.began.elapsed().as_secs_f64() * rest / done) as u64)
+    }
+
+    fn json(&self) -> String {
+        let Status { deltas, deltas_done, rows, bytes, .. } = &self.status;
+        serde_json::json!({
+            "deltas": deltas,
+            "deltasDone": deltas_done,
+            "tables": self.total(),
+            "tablesDone": self.tables_done,
+            "rows": rows,
+            "bytes": bytes,
+            "seconds": self.began.elapsed().as_secs(),
+            "secondsLeft": self.left(),
+        })
+        .to_string()
+    }
+}

@@ -1,0 +1,237 @@
+//! From what failed to what the process ends with and what the operator is told to type next.
+//! Every match is exhaustive: a new failure does not compile until its code is chosen here.
+
+use super::exit_code::{ExitCode, Failure};
+use super::stores::ChoiceError;
+use super::wiring::WiringError;
+use crate::backup::{Fault, Refusal, RunError};
+use crate::catalog::CatalogError;
+use crate::deliver::SinkError;
+use crate::extract::SourceError;
+use crate::journal::JournalError;
+
+/// The signal that asked a run to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT
+    Interrupt,
+    /// SIGTERM
+    Terminate,
+}
+
+/// The failure of a run. `stopped` is the signal that was received, if any.
+pub fn of_run(error: &RunError, stopped: Option<Signal>) -> Failure {
+    let mut message = error.to_string();
+    if let Some(code) = &error.unreleased {
+        message.push_str(&format!(
+            "; changes may still be denied, release them with: ALLOW_CHANGES(<datamart>, '{code}')"
+        ));
+    }
+    if error.complete {
+        let next = "deltakeep unlock --connect HOST:PORT/DATAMART".to_owned();
+        return Failure { code: ExitCode::NotReleased, message, next };
+    }
+    let code = code_of(&error.fault, error.touched, stopped);
+    Failure { code, message, next: next_of(&error.fault, error.touched) }
+}
+
+fn code_of(fault: &Fault, touched: bool, stopped: Option<Signal>) -> ExitCode {
+    let resumable = if touched { ExitCode::Stopped } else { ExitCode::Refused };
+    match fault {
+        Fault::Refused(_) | Fault::Source { .. } | Fault::GaveUp { .. } | Fault::Again(_) => {
+            resumable
+        }
+        Fault::Sink(error) => match error {
+            SinkError::Interrupted { .. }
+            | SinkError::TooLarge { .. }
+            | SinkError::Refused { .. } => resumable,
+            SinkError::Fenced { .. } => ExitCode::HeldByOther,
+        },
+        Fault::Catalog(error) => match error {
+            CatalogError::Unreachable { .. } | CatalogError::Refused { .. } => resumable,
+            CatalogError::Gone { .. } => ExitCode::Disagrees,
+        },
+        Fault::Journal(error) => code_of_journal(error, resumable),
+        Fault::Disagrees(_) => ExitCode::Disagrees,
+        Fault::Held(_) => ExitCode::HeldByOther,
+        Fault::Stopped => match stopped {
+            Some(Signal::Interrupt) | None => ExitCode::Interrupted,
+            Some(Signal::Terminate) => ExitCode::Terminated,
+        },
+        Fault::Unexpected(_) => ExitCode::Unexpected,
+    }
+}
+
+fn code_of_journal(error: &JournalError, on_disk: ExitCode) -> ExitCode {
+    match error {
+        JournalError::InUse { .. } => ExitCode::HeldByOther,
+        JournalError::Damaged { .. } | JournalError::Newer { .. } => ExitCode::Journal,
+        JournalError::Disk { .. } => on_disk,
+    }
+}
+
+fn next_of(fault: &Fault, touched: bool) -> String {
+    let again = if touched { "deltakeep resume" } else { "the same command again" };
+    match fault {
+        Fault::Refused(refusal) => next_of_refusal(refusal).to_owned(),
+        Fault::Source { source, .. } => next_of_source(source, again),
+        Fault::Sink(SinkError::Fenced { .. }) => "deltakeep status".to_owned(),
+        Fault::Sink(SinkError::TooLarge { .. }) => {
+            "raise max.message.bytes of the topic, then: deltakeep resume".to_owned()
+        }
+        Fault::Sink(SinkError::Interrupted { .. }) => format!("{again}, once the brokers answer"),
+        Fault::Sink(SinkError::Refused { .. }) | Fault::Catalog(CatalogError::Refused { .. }) => {
+            format!("{again}, with rights on the topic and on transactional ids deltakeep-*")
+        }
+        Fault::Catalog(CatalogError::Unreachable { .. }) => {
+            format!("{again}, once the brokers answer")
+        }
+        Fault::Catalog(CatalogError::Gone { .. }) | Fault::Disagrees(_) => {
+            "deltakeep abandon, then the backup again".to_owned()
+        }
+        Fault::Journal(error) => next_of_journal(error).to_owned(),
+        Fault::Held(_) => "deltakeep unlock, once it is certain that nobody works there".to_owned(),
+        Fault::Stopped | Fault::Again(_) => again.to_owned(),
+        Fault::GaveUp { .. } => {
+            format!("restart the node's reader connector, then: {again}")
+        }
+        Fault::Unexpected(_) => format!("{again}; please report this with the log"),
+    }
+}
+
+fn next_of_refusal(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnfinishedChange { .. } => {
+            "finish the schema change by sending its text again, or ERASE_CHANGE_OPERATION; then \
+             the same command again"
+        }
+        Refusal::Range(_) => "the same command again with a --deltaNum that is closed",
+        Refusal::Datasource(_) => {
+            "another --datasourceType, or --datasourceFallback to let the node choose for these"
+        }
+        Refusal::History(_) | Refusal::Compacted { .. } => {
+            "the same command again with another --topic"
+        }
+    }
+}
+
+fn next_of_source(source: &SourceError, again: &str) -> String {
+    match source {
+        SourceError::Unreachable { .. } | SourceError::Brokers { .. } => {
+            format!("{again}, once it answers")
+        }
+        SourceError::NoRights { .. } => format!("{again}, with a token in DELTAKEEP_TOKEN"),
+        SourceError::NoDatamart { .. } => {
+            "the same command again with the datamart's name in --connect".to_owned()
+        }
+        SourceError::Refused { .. }
+        | SourceError::Unreadable { .. }
+        | SourceError::Stalled { .. }
+        | SourceError::StagingLost { .. }
+        | SourceError::BadChunk { .. } => again.to_owned(),
+    }
+}
+
+fn next_of_journal(error: &JournalError) -> &'static str {
+    match error {
+        JournalError::InUse { .. } => "deltakeep status, and wait for the run to end",
+        JournalError::Damaged { .. } => {
+            "deltakeep unlock, then the backup again: complete increments stay"
+        }
+        JournalError::Newer { .. } => "the newer deltakeep that wrote it",
+        JournalError::Disk { .. } => "make room or give rights, then: deltakeep resume",
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let code = code_of_journal(&error, ExitCode::Refused);
+        Self { code, message: error.to_string(), next: next_of_journal(&error).to_owned() }
+    }
+}
+
+/// The failure of a client that could not be built.
+pub fn of_wiring(error: WiringError) -> Failure {
+    error.into()
+}
+
+impl From<WiringError> for Failure {
+    fn from(error: WiringError) -> Self {
+        let message = error.to_string();
+        let again = "the same command again";
+        let (code, next) = match &error {
+            WiringError::Brokers { .. } => {
+                (ExitCode::Usage, format!("{again} with other client properties"))
+            }
+            WiringError::Node(source) => (ExitCode::Refused, next_of_source(source, again)),
+            WiringError::Kafka { .. } | WiringError::Topic(_) => {
+                (ExitCode::Refused, format!("{again}, once the brokers answer"))
+            }
+            WiringError::NoZooKeeper | WiringError::ZooKeeper(_) => {
+                (ExitCode::Refused, format!("{again} with --kafkaBrokersCore HOST:PORT"))
+            }
+        };
+        Self { code, message, next }
+    }
+}
+
+impl From<ChoiceError> for Failure {
+    fn from(error: ChoiceError) -> Self {
+        let next = match &error {
+            ChoiceError::None { .. } | ChoiceError::Unknown { .. } => "deltakeep list",
+            ChoiceError::Several { .. } => "the same command again with one of these runs",
+        };
+        Self { code: ExitCode::Usage, message: error.to_string(), next: next.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Holder;
+    use crate::model::{DeltaNum, LockCode, Offset, Partition};
+    use crate::plan::NoRange;
+
+    fn failure(fault: Fault, touched: bool) -> Failure {
+        of_run(&RunError { fault, touched, complete: false, unreleased: None }, None)
+    }
+
+    fn code(fault: Fault, touched: bool) -> ExitCode {
+        failure(fault, touched).code
+    }
+
+    #[test]
+    fn the_same_failure_is_refused_before_and_resumable_after_the_first_touch() {
+        let unreachable = || {
+            let (node, reason) = ("n:1".into(), "refused".into());
+            Fault::from(SourceError::Unreachable { node, reason })
+        };
+        assert_eq!(code(unreachable(), false), ExitCode::Refused);
+        assert_eq!(code(unreachable(), true), ExitCode::Stopped);
+        assert!(failure(unreachable(), true).next.contains("deltakeep resume"));
+        let range = NoRange::NotClosed { asked: DeltaNum(9), newest: None };
+        assert_eq!(code(Fault::Refused(range.into()), false), ExitCode::Refused);
+    }
+
+    #[test]
+    fn others_disagreements_and_signals_have_their_codes() {
+        let datamart = crate::model::Datamart::parse("db").expect("a plain name");
+        let lock = Holder::Lock { code: LockCode::new(&datamart, 9) };
+        assert_eq!(code(lock.into(), true), ExitCode::HeldByOther);
+        let (partition, low, high) = (Partition(0), Offset(5), Offset(9));
+        let gone = CatalogError::Gone { partition, low, high, wanted: Offset(1) };
+        assert_eq!(code(gone.into(), true), ExitCode::Disagrees);
+        assert_eq!(code(Fault::Stopped, true), ExitCode::Interrupted);
+        let stopped = RunError {
+            fault: Fault::Stopped,
+            touched: true,
+            complete: false,
+            unreleased: Some(LockCode::new(&datamart, 9)),
+        };
+        let failure = of_run(&stopped, Some(Signal::Terminate));
+        assert_eq!(failure.code, ExitCode::Terminated);
+        assert!(failure.message.contains("'backup_db_9'"), "{}", failure.message);
+        let complete = RunError { complete: true, ..stopped };
+        assert_eq!(of_run(&complete, None).code, ExitCode::NotReleased);
+    }
+}
