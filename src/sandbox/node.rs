@@ -129,6 +129,9 @@ impl Node {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(sql.to_owned());
+        // The node drops one closing semicolon; what is left is also what unload keys carry.
+        let sql = sql.trim();
+        let sql = sql.strip_suffix(';').unwrap_or(sql);
         let cut = self.faults.take(FaultKind::DropAnswer);
         let outcome = match statement::parse(sql, self.options.dialect == Dialect::V6) {
             Ok(statement) => self.run(datamart, sql, statement),

@@ -37,8 +37,9 @@ async fn chunks_are_complete_and_spread_over_partitions() {
     filled(&rig, 1000).await;
     rig.broker.create_topic("x", 3, 1).unwrap();
     download(&rig, "x", 10).await;
-    rig.ok("d", &insert("x")).await;
+    rig.ok("d", &format!(" {} ; ", insert("x"))).await;
     let messages = unloaded(&rig, "x");
+    assert_eq!(messages[0].key["tableName"], format!("{} ", insert("x")));
     let chunks: Vec<_> = messages.iter().map(|m| m.chunk()).collect();
     assert_eq!(chunks, (1..=101).collect::<Vec<_>>());
     let ids: BTreeSet<_> = messages
