@@ -186,9 +186,9 @@ async fn bad_requests_never_kill_the_node() {
 
 /// A command line as the program would have it.
 #[derive(clap::Parser)]
-struct Line {
+pub struct Line {
     #[command(flatten)]
-    sandbox: deltakeep::sandbox::SandboxArgs,
+    pub sandbox: deltakeep::sandbox::SandboxArgs,
 }
 
 #[test]
