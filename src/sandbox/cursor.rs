@@ -15,12 +15,10 @@ pub(crate) struct Cursor {
 type Parsed<T> = Result<T, Failure>;
 
 impl Cursor {
-    /// Splits a statement; one trailing semicolon is dropped.
+    /// Splits a statement.
     pub(crate) fn new(sql: &str) -> Parsed<Self> {
-        let text = sql.trim();
-        let text = text.strip_suffix(';').unwrap_or(text);
         let tokens =
-            Tokenizer::new(&GenericDialect {}, text).tokenize().map_err(|_| Failure::Parsing)?;
+            Tokenizer::new(&GenericDialect {}, sql).tokenize().map_err(|_| Failure::Parsing)?;
         let tokens = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
         Ok(Cursor { tokens, at: 0 })
     }

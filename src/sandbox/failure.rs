@@ -4,7 +4,6 @@ use thiserror::Error;
 
 /// Why a statement failed, with the text the real node gives for it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[allow(missing_docs)]
 pub(crate) enum Failure {
     #[error("Error parsing query")]
     Parsing,
@@ -132,6 +131,8 @@ pub(crate) enum Failure {
     Breach { table: String, adp: i128, adqm: i128 },
     #[error("Clickhouse's global join is restricted")]
     AdqmJoin,
+    #[error("Unexpected error: RuntimeException : EXISTS cannot be converted")]
+    AdqmExists,
     #[error("Feature is not implemented [{0}]")]
     NotImplemented(String),
     #[error("Unexpected error: DecodeException : Failed to decode:{0}")]

@@ -26,6 +26,8 @@ pub enum FaultKind {
     ZombieUnload(u64),
     /// `oversize-unload`: 500 as for a message above 1 MB; the topic holds only an empty last chunk.
     OversizeUnload,
+    /// `reader-down`: the unload fails at once because its connector cannot be reached.
+    ReaderDown,
     /// `double-last`: after the true last chunk comes one more, empty and marked last (status 200).
     DoubleLast,
     /// `duplicate-chunk`: the first chunk is written twice.
@@ -123,6 +125,7 @@ const PLAIN: &[(&str, FaultKind)] = &[
     ("drop-unload-answer", FaultKind::DropUnloadAnswer),
     ("drop-load-answer", FaultKind::DropLoadAnswer),
     ("oversize-unload", FaultKind::OversizeUnload),
+    ("reader-down", FaultKind::ReaderDown),
     ("double-last", FaultKind::DoubleLast),
     ("duplicate-chunk", FaultKind::DuplicateChunk),
     ("skip-chunk", FaultKind::SkipChunk),

@@ -2,6 +2,16 @@
 //!
 //! It answers the recorded part of the HTTP and SQL+ interface, keeps row versions in an embedded
 //! database, and unloads and loads through a real Kafka broker, with the quirks of the real node.
+//!
+//! Rows are stored once, whatever the datasources of a table. So some things differ from a real node:
+//! datasources never disagree (faults can pretend so), a table only in ADQM follows the rules of ADQM
+//! for repeated keys but not its bugs (unmerged parts under UNION ALL, NULL read as 0, a deletion after
+//! an update in one delta), nothing waits the 2 to 15 seconds a real load takes (a fault can), and
+//! TRUNCATE HISTORY, readable and writable external tables and filled materialized views are missing.
+//!
+//! Extensions: the statement `SANDBOX_FILL(table, n)` adds n generated rows to a table inside the open
+//! delta, `CONFIG_SHOW('SANDBOX_KAFKA_BROKERS')` tells the brokers, and `/sandbox/faults` (POST, GET,
+//! DELETE) and `/sandbox/calls` (GET) control the sandbox from another process.
 
 mod answer;
 mod args;

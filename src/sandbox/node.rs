@@ -122,6 +122,9 @@ impl Node {
     /// Runs one statement; blocks until it is over.
     pub(crate) fn execute(self: &Arc<Self>, datamart: &str, sql: &str) -> Outcome {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(sql.to_owned());
+        // The node drops one closing semicolon; what is left is also what unload keys carry.
+        let sql = sql.trim();
+        let sql = sql.strip_suffix(';').unwrap_or(sql);
         let cut = self.faults.take(FaultKind::DropAnswer);
         let outcome = match statement::parse(sql, self.options.dialect == Dialect::V6) {
             Ok(statement) => self.run(datamart, sql, statement),

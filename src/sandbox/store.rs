@@ -51,7 +51,7 @@ impl Store {
         let (directory, temporary) = match directory {
             Some(directory) => (directory.to_owned(), None),
             None => {
-                let name = format!("sandbox-{}", uuid::Uuid::new_v4());
+                let name = format!("deltakeep-sandbox-{}", uuid::Uuid::new_v4());
                 let directory = std::env::temp_dir().join(name);
                 (directory.clone(), Some(directory))
             }

@@ -23,6 +23,7 @@ struct Mischief {
     hang_after: Option<u64>,
     pause: u64,
     zombie: Option<u64>,
+    reader_down: bool,
     oversize: bool,
     double_last: bool,
     duplicate: bool,
@@ -41,6 +42,7 @@ impl Mischief {
                 FaultKind::FailUnloadAfter(n) => mischief.fail_after = Some(n),
                 FaultKind::SlowUnload(ms) => mischief.pause = ms,
                 FaultKind::ZombieUnload(ms) => mischief.zombie = Some(ms),
+                FaultKind::ReaderDown => mischief.reader_down = true,
                 FaultKind::OversizeUnload => mischief.oversize = true,
                 FaultKind::DoubleLast => mischief.double_last = true,
                 FaultKind::DuplicateChunk => mischief.duplicate = true,
@@ -63,6 +65,7 @@ fn is_unload(kind: FaultKind) -> bool {
             | K::FailUnloadAfter(_)
             | K::SlowUnload(_)
             | K::ZombieUnload(_)
+            | K::ReaderDown
             | K::OversizeUnload
             | K::DoubleLast
             | K::DuplicateChunk
@@ -129,8 +132,9 @@ pub(crate) fn run(
 }
 
 fn wrapped(job: &Job, cause: String) -> Failure {
-    // The ClickHouse connector loses its own error text.
-    let cause = if job.datasource == Datasource::Adqm { "null".to_owned() } else { cause };
+    // The ClickHouse connector loses its own error text, but not that it cannot be reached.
+    let lost = job.datasource == Datasource::Adqm && cause != unreachable_reader(job.datasource);
+    let cause = if lost { "null".to_owned() } else { cause };
     refused(&job.entity, &job.datamart, &job.selection, cause)
 }
 
@@ -181,6 +185,9 @@ fn transfer(node: &Node, job: &Job, mischief: Mischief) -> Result<(), Stop> {
     if mischief.silent {
         return Ok(());
     }
+    if mischief.reader_down {
+        return Err(Stop::Broken(unreachable_reader(job.datasource)));
+    }
     let progress = Arc::new(Progress::default());
     let mut stop = None;
     node.store.read(|conn| {
@@ -191,6 +198,15 @@ fn transfer(node: &Node, job: &Job, mischief: Mischief) -> Result<(), Stop> {
     match stop {
         Some(stop) => Err(stop),
         None => finished.map_err(Stop::Broken),
+    }
+}
+
+fn unreachable_reader(datasource: Datasource) -> String {
+    match datasource {
+        Datasource::Adp => "Request[POST] to [http://127.0.0.1:18094/query] failed".to_owned(),
+        Datasource::Adqm => {
+            "finishConnect(..) failed: Connection refused: /127.0.0.1:14087".to_owned()
+        }
     }
 }
 

@@ -74,6 +74,11 @@ async fn failed_unloads_leave_part_of_the_topic() {
         text.starts_with("Error executing mppr into table [x] for dml query [SELECT `id`"),
         "{text}"
     );
+    let (rig, answer) = unload_with(FaultKind::ReaderDown).await;
+    let (status, body) = answer.unwrap();
+    assert_eq!((status, shape(&rig)), (500, vec![]));
+    let text = body["exceptionMessage"].as_str().unwrap();
+    assert!(text.ends_with("Request[POST] to [http://127.0.0.1:18094/query] failed"), "{text}");
     let (rig, answer) = unload_with(FaultKind::OversizeUnload).await;
     assert_eq!((answer.unwrap().0, shape(&rig)), (500, vec![(3, true, 0)]));
 }

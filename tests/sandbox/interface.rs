@@ -1,5 +1,6 @@
 //! Owns the HTTP interface beyond the recordings: tokens, the sandbox's own paths, discovery; never SQL results.
 
+use clap::Parser;
 use deltakeep::sandbox::{Datasource, Options};
 use serde_json::{Value, json};
 
@@ -109,4 +110,31 @@ async fn bad_requests_never_kill_the_node() {
         assert_eq!(call.send().await.unwrap().status(), 500, "{raw}");
     }
     assert_eq!(rig.rows("d", "SELECT count(*) AS c FROM t").await[0]["c"], 0);
+}
+
+/// A command line as the program would have it.
+#[derive(clap::Parser)]
+pub struct Line {
+    #[command(flatten)]
+    pub sandbox: deltakeep::sandbox::SandboxArgs,
+}
+
+#[test]
+fn the_command_line_becomes_options() {
+    let parse =
+        |words: &str| Line::try_parse_from(words.split(' ')).map(|l| Options::from(l.sandbox));
+    let options = parse("x --kafka b:9092 --listen 127.0.0.1:0 --dialect 6 --datasources adp,adqm --shards 2 --data /d --fault hang-unload@2 --fault slow-load=5@always").unwrap();
+    assert_eq!(options.dialect, deltakeep::sandbox::Dialect::V6);
+    assert_eq!(options.datasources, [Datasource::Adp, Datasource::Adqm]);
+    assert_eq!(options.data.as_deref(), Some(std::path::Path::new("/d")));
+    let faults: Vec<_> = options.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (faults, options.shards),
+        (vec!["hang-unload@2".into(), "slow-load=5@always".into()], 2)
+    );
+    for bad in
+        ["x", "x --kafka b --dialect 7", "x --kafka b --datasources adb", "x --kafka b --fault no"]
+    {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
 }

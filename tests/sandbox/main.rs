@@ -1,4 +1,5 @@
 //! Owns the proof that the sandbox answers as the recorded node did; never tests the backup itself.
+#![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used)]
 
 mod encoder;

@@ -72,6 +72,9 @@ async fn adqm_refuses_joins_of_system_times_and_absent_tables() {
         "Clickhouse's global join is restricted"
     );
     assert_eq!(rig.rows("d", &format!("{join}'adp'")).await.len(), 4);
+    let exists = "SELECT k1 FROM t WHERE EXISTS (SELECT k1 FROM t) DATASOURCE_TYPE = ";
+    assert!(rig.err("d", &format!("{exists}'adqm'")).await.contains("RuntimeException"));
+    assert_eq!(rig.rows("d", &format!("{exists}'adp'")).await.len(), 3);
     rig.ok("d", "CREATE TABLE only (id int not null, PRIMARY KEY (id)) DISTRIBUTED BY (id) DATASOURCE_TYPE (adqm)").await;
     let text = rig.err("d", "SELECT id FROM only DATASOURCE_TYPE = 'adp'").await;
     assert_eq!(text, "Queried entity is missing for the specified DATASOURCE_TYPE ADP");

@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use clap::Parser;
 use deltakeep::sandbox::{Fault, FaultKind, Options, Sandbox};
 use rdkafka::mocking::MockCluster;
 use serde_json::{Value, json};
+
+use crate::interface::Line;
 
 fn options(data: &Path, kafka: &str) -> Options {
     Options { data: Some(data.to_owned()), kafka: kafka.to_owned(), ..Options::default() }
@@ -120,4 +123,41 @@ async fn a_load_cut_short_is_finished_after_the_restart() {
     }
     let sql = "SELECT id FROM copy FOR SYSTEM_TIME AS OF LATEST_UNCOMMITTED_DELTA";
     assert_eq!(ok(&second, sql).await, [json!({"id": 1})]);
+}
+
+/// The victim of the next test: the whole command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by the_command_serves_until_it_is_told_to_stop"]
+async fn command() {
+    if std::env::var("SANDBOX_COMMAND").is_err() {
+        return;
+    }
+    println!();
+    let line = Line::try_parse_from(["x", "--listen", "127.0.0.1:0", "--kafka", "127.0.0.1:1"]);
+    deltakeep::sandbox::run(line.unwrap().sandbox).await.unwrap();
+    println!("\nstopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_serves_until_it_is_told_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "storage::command", "--ignored", "--nocapture"])
+        .env("SANDBOX_COMMAND", "1")
+        .env("TMPDIR", dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let start = "sandbox listening on http://";
+    let line = lines.find(|l| l.starts_with(start)).unwrap();
+    let url = format!("http://{}/meta", &line[start.len()..]);
+    assert_eq!(reqwest::get(url).await.unwrap().status(), 200);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(lines.any(|l| l == "stopped"));
+    assert!(child.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "temporary state is removed");
 }

@@ -37,8 +37,9 @@ async fn chunks_are_complete_and_spread_over_partitions() {
     filled(&rig, 1000).await;
     rig.broker.create_topic("x", 3, 1).unwrap();
     download(&rig, "x", 10).await;
-    rig.ok("d", &insert("x")).await;
+    rig.ok("d", &format!(" {} ; ", insert("x"))).await;
     let messages = unloaded(&rig, "x");
+    assert_eq!(messages[0].key["tableName"], format!("{} ", insert("x")));
     let chunks: Vec<_> = messages.iter().map(|m| m.chunk()).collect();
     assert_eq!(chunks, (1..=101).collect::<Vec<_>>());
     let ids: BTreeSet<_> =
@@ -75,26 +76,31 @@ async fn adqm_unloads_one_stream_for_each_shard() {
 async fn long_unloads_run_side_by_side_and_block_nothing() {
     let rig = Rig::new().await;
     filled(&rig, 2000).await;
-    rig.sandbox.add_fault(Fault::always(FaultKind::SlowUnload(30)));
+    rig.sandbox.add_fault(Fault::always(FaultKind::SlowUnload(100)));
+    let names = ["a1", "a2", "a3", "a4"];
     let mut running = Vec::new();
-    for name in ["a1", "a2", "a3", "a4"] {
+    for name in names {
+        rig.broker.create_topic(name, 1, 1).unwrap();
         download(&rig, name, 100).await;
         let body = json!({"datamartMnemonic": "d", "sql": insert(name)}).to_string();
-        running.push(tokio::spawn(rig.client.post(rig.url("/query/execute")).body(body).send()));
+        let call = rig.client.post(rig.url("/query/execute")).body(body);
+        running.push(tokio::spawn(call.send()));
     }
-    let started = Instant::now();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     rig.ok("d", "BEGIN DELTA").await;
     rig.ok("d", "INSERT INTO t VALUES (1, 'changed')").await;
-    assert_eq!(rig.rows("d", "SELECT count(*) AS c FROM t").await[0]["c"], 2000);
+    let count = "SELECT count(*) AS c FROM t";
+    assert_eq!(rig.rows("d", count).await[0]["c"], 2000);
     rig.ok("d", "ROLLBACK DELTA").await;
-    assert!(started.elapsed() < Duration::from_millis(550), "statements waited for the unloads");
-    for task in running {
-        assert_eq!(task.await.unwrap().unwrap().status(), 200);
+    for name in names {
+        assert!((1..21).contains(&ever(&rig, name)), "{name} waited for another unload");
     }
-    assert!(started.elapsed() < Duration::from_millis(2300), "unloads waited for each other");
-    for name in ["a1", "a2", "a3", "a4"] {
-        assert_eq!(unloaded(&rig, name).iter().map(|m| m.rows.len()).sum::<usize>(), 2000);
+    let waiting = running.iter().all(|task| !task.is_finished());
+    assert!(waiting, "statements waited for the unloads");
+    for (task, name) in running.into_iter().zip(names) {
+        assert_eq!(task.await.unwrap().unwrap().status(), 200);
+        let rows = unloaded(&rig, name);
+        assert_eq!(rows.iter().map(|m| m.rows.len()).sum::<usize>(), 2000);
     }
 }
 

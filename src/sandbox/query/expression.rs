@@ -102,6 +102,7 @@ impl Planner<'_> {
                 format!("{left} {}IN ({})", not(*negated), part.sql)
             }
             Expr::Exists { subquery, negated } => {
+                self.exists = true;
                 let part = self.query(subquery, text, Some(scope))?;
                 format!("{}EXISTS ({})", not(*negated), part.sql)
             }

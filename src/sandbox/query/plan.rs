@@ -52,6 +52,8 @@ pub(crate) struct Planner<'a> {
     joins: usize,
     /// Whether ORDER BY or LIMIT occurs.
     ordered: bool,
+    /// Whether EXISTS occurs.
+    pub(super) exists: bool,
     /// How deep the query being planned is nested.
     depth: usize,
     unload: bool,
@@ -81,6 +83,7 @@ impl<'a> Planner<'a> {
             system: 0,
             joins: 0,
             ordered: false,
+            exists: false,
             depth: 0,
             unload: false,
         }
@@ -105,6 +108,9 @@ impl<'a> Planner<'a> {
             return Err(Failure::AdqmJoin);
         }
         let simple = self.joins == 0 && self.tables.len() == 1 && !self.ordered;
+        if datasource == Some(Datasource::Adqm) && self.exists {
+            return Err(Failure::AdqmExists);
+        }
         Ok(Plan {
             sql: part.sql,
             parameters: self.parameters,
