@@ -150,7 +150,8 @@ fn tamper(store: &Path, change: impl FnOnce(&sled::Db)) {
 fn a_store_that_lost_something_in_the_middle_is_damaged() {
     let (_dir, sound) = sound();
     let first = |db: &sled::Db, kind: &str| db.scan_prefix(kind).next().unwrap().unwrap();
-    let changes: [(&str, fn(&sled::Db, (sled::IVec, sled::IVec))); 3] = [
+    type Change = fn(&sled::Db, (sled::IVec, sled::IVec));
+    let changes: [(&str, Change); 3] = [
         ("f", |db, (key, _)| assert!(db.remove(key).unwrap().is_some())),
         ("p", |db, (key, _)| assert!(db.remove(key).unwrap().is_some())),
         ("f", |db, (_, fact)| {
