@@ -50,7 +50,7 @@ pub enum DemoError {
     Journal(#[from] JournalError),
     /// The run.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] Box<RunError>),
     /// The topic cannot be read back.
     #[error(transparent)]
     Topic(#[from] crate::catalog::CatalogError),
@@ -93,7 +93,7 @@ async fn story(folder: &Path, say: &(dyn Fn(&str) + Send + Sync)) -> Result<(), 
     say("4. deltakeep resume goes on from the journal:");
     let (_, never) = watch::channel(false);
     let backup = open(&world, &journal, Arc::new(Unwatched), never)?;
-    let summary = backup.execute().await?;
+    let summary = backup.execute().await.map_err(Box::new)?;
     let (chunks, rows) = (summary.chunks, summary.rows);
     say(&format!("     delivered the missing {chunks} messages with {rows} rows"));
     drop(backup);
@@ -178,7 +178,7 @@ async fn kill_half_way(world: &RealWorld, journal: &Path) -> Result<(), DemoErro
         biased;
         () = bell.ring.notified() => Ok(()),
         done = backup.execute() => {
-            done?;
+            done.map_err(Box::new)?;
             Err(DemoError::Wrong("the run ended before it could be killed".to_owned()))
         }
     }
