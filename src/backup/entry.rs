@@ -16,6 +16,9 @@ use super::state::{Fate, Planned, State};
 use super::tail::{Found, Tail, Twice};
 use super::watch::Event;
 
+/// A journal that lost its tail may know of so many issues fewer than the topic.
+const AHEAD: u32 = 4 * Settings::ISSUES;
+
 /// The lanes of a run, and what the topic holds of it that the journal does not know.
 pub struct Entry<L> {
     /// One per worker.
@@ -81,7 +84,7 @@ impl TailReader {
     fn new(id: RunId, planned: &Planned, state: &State) -> Self {
         let reissued = planned.deltas.iter().filter(|d| !state.done.contains_key(&d.num));
         let reissued = reissued.flat_map(|d| {
-            (1..=Settings::ISSUES)
+            (1..=state.issue(d.num) + AHEAD)
                 .map(move |issue| ((d.num.0, IncrementId::of(id, d.num, issue)), issue))
         });
         let unfinished = state.progress.iter().filter(|(key, _)| {

@@ -140,7 +140,9 @@ async fn ask_sums<W: World>(run: &Context<W>, pair: &Pair) -> Result<bool, Fault
 
 async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     let mut last = String::new();
-    for number in run.ledger.look(|s| s.attempts_made(&pair.key()))..Settings::UNLOADS {
+    // Attempts of executions that died are none of this one's: a resume tries as often again.
+    let made = run.ledger.look(|s| s.attempts_made(&pair.key()));
+    for number in made..made + Settings::UNLOADS {
         run.go_on()?;
         let attempt = attempt(run, pair, number);
         let issue = pair.issue;
@@ -258,8 +260,10 @@ pub fn reissue<W: World>(
     reason: &str,
 ) -> Result<Fault, Fault> {
     let at = Place { delta: Some(delta.num), table: None };
-    if issue >= Settings::ISSUES {
-        return Ok(Fault::GaveUp { at, attempts: issue + 1, last: reason.to_owned() });
+    let before = run.issues_before.get(&delta.num).copied().unwrap_or(0);
+    let tried = issue.saturating_sub(before);
+    if tried >= Settings::ISSUES {
+        return Ok(Fault::GaveUp { at, attempts: tried + 1, last: reason.to_owned() });
     }
     let given_up = run.ledger.look(|state| {
         let of_delta = state.leftovers().into_iter().filter(|(name, _)| {

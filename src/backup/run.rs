@@ -61,8 +61,9 @@ impl<W: World> Backup<W> {
     ) -> Result<Self, JournalError> {
         let ledger = Ledger::open(journal)?;
         let resumed = ledger.look(|state| state.started.is_some());
+        let issues_before = ledger.look(|state| state.issues.clone());
         let totals = Totals::default();
-        let run = Context { world, ledger, settings, watch, stop, resumed, totals };
+        let run = Context { world, ledger, settings, watch, stop, resumed, issues_before, totals };
         Ok(Self { run: Arc::new(run) })
     }
 
