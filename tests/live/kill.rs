@@ -15,7 +15,7 @@ use crate::support::{self, Chance, eventually, judge, kafka, topics, unique};
 /// Fewer kills prove nothing.
 const FLOOR: u64 = 15;
 /// Executions of one round that are disturbed, at most.
-const DISTURBED: u64 = 6;
+const DISTURBED: u64 = 9;
 /// Executions after the last kill, at most.
 const CALM: u32 = 5;
 /// What goes wrong on the node meanwhile, besides.
@@ -96,7 +96,8 @@ struct Tally {
 
 impl Tally {
     fn text(&self) -> String {
-        let phases: Vec<_> = self.phases.iter().map(|(p, n)| format!("  {n:4} after {p}")).collect();
+        let phases: Vec<_> =
+            self.phases.iter().map(|(p, n)| format!("  {n:4} after {p}")).collect();
         format!(
             "{} kills in {} executions, {} kills of the node, {} journals put back\n{}",
             self.kills,
@@ -145,7 +146,7 @@ impl Round {
 
     fn play(mut self, node: &mut Sandbox, tally: &mut Tally) {
         let mut done = false;
-        for _ in 0..1 + self.chance.below(DISTURBED) {
+        for _ in 0..2 + self.chance.below(DISTURBED - 1) {
             if self.disturbed(node, tally) {
                 done = true;
                 break;
@@ -166,7 +167,11 @@ impl Round {
     /// The next execution: the run goes on by either command.
     fn start(&mut self) -> Process {
         let resume = self.keep.state.join("journal").exists() && self.chance.percent(60);
-        if resume { self.keep.start_as(&[], &["resume"]) } else { self.keep.start(&refs(&self.words)) }
+        if resume {
+            self.keep.start_as(&[], &["resume"])
+        } else {
+            self.keep.start(&refs(&self.words))
+        }
     }
 
     /// One execution with faults and a kill; true where it came to the end of the backup.
@@ -176,7 +181,9 @@ impl Round {
             let nth = 1 + self.chance.below(8);
             node.fault(&format!("{}@{nth}", self.chance.pick(FAULTS)));
         }
-        let span = Duration::from_millis(self.chance.below(self.span.as_millis() as u64 * 5 / 4));
+        // A resume has less to do: the first kill may come at any time, the others sooner.
+        let part = if self.runs.is_empty() { 100 } else { 65 };
+        let span = self.span * (1 + self.chance.below(part)) as u32 / 100;
         let kill_node = self.chance.percent(10);
         let process = self.start();
         if kill_node {
@@ -203,10 +210,10 @@ impl Round {
     /// does that lost what was written last.
     fn meanwhile(&mut self, tally: &mut Tally) {
         let (journal, saved) = (self.keep.state.join("journal"), self.folder.join("saved"));
-        if self.chance.percent(30) && journal.exists() {
+        if self.chance.percent(40) && journal.exists() {
             let _ = std::fs::remove_dir_all(&saved);
             copy(&journal, &saved);
-        } else if self.chance.percent(25) && saved.exists() && !self.runs.is_empty() {
+        } else if self.chance.percent(40) && saved.exists() && !self.runs.is_empty() {
             std::fs::remove_dir_all(&journal).expect("removed");
             copy(&saved, &journal);
             tally.rewinds += 1;

@@ -13,8 +13,9 @@ use tokio::runtime::Runtime;
 
 /// A setting from the environment; without it the test fails, it is never skipped.
 pub fn setting(variable: &str) -> String {
-    std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set; run scripts/test, or scripts/servers up"))
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set; run scripts/test, or scripts/servers up")
+    })
 }
 
 /// The broker where topics are not created by themselves.
