@@ -10,6 +10,8 @@ pub mod backup;
 pub mod catalog;
 pub mod cli;
 pub mod deliver;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod extract;
 pub mod format;
 pub mod journal;

@@ -135,7 +135,7 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     let made = run.ledger.look(|s| s.attempts_made(&pair.key()));
     for number in made..made + Settings::UNLOADS {
         run.go_on()?;
-        let attempt = attempt(run, pair, number);
+        let attempt = attempt(run, pair, number).await?;
         let issue = pair.issue;
         run.ledger.note([Fact::AttemptOpened { attempt: attempt.clone(), issue }])?;
         let error = match unload_once(run, pair, &attempt).await? {
@@ -159,17 +159,31 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
 }
 
-fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Attempt {
+async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result<Attempt, Fault> {
     let shape = run.shape();
     let nonce = (run.settings.nonce)() as u32;
-    Attempt {
+    Ok(Attempt {
         name: AttemptName::new(run.run(), pair.delta.num, pair.number, number, nonce),
         delta: pair.delta.num,
         table: pair.table.name.clone(),
-        datasource: plan::choose_datasource(shape.datasource.map(Datasource).as_ref(), &pair.table),
+        datasource: datasource(run, pair, shape.datasource.map(Datasource)).await?,
         partitions: shape.threads,
         chunk_size: shape.chunk_size,
+    })
+}
+
+/// Named in every statement: halves of two datasources must never mix (D4.4).
+async fn datasource<W: World>(
+    run: &Context<W>,
+    pair: &Pair,
+    asked: Option<Datasource>,
+) -> Result<Option<Datasource>, Fault> {
+    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), &pair.table, None) {
+        return Ok(chosen);
     }
+    let preferred = run.world.node().preferred(pair.delta.num, &pair.table).await?;
+    let preferred = Some(preferred.as_ref());
+    Ok(plan::choose_datasource(asked.as_ref(), &pair.table, preferred).flatten())
 }
 
 /// The outer error stops the run, the inner one is the unload's own.

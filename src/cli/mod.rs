@@ -15,7 +15,7 @@ pub mod settings;
 mod signals;
 pub mod state_dir;
 mod stores;
-mod wiring;
+pub(crate) mod wiring;
 
 use std::ffi::OsString;
 

@@ -225,7 +225,7 @@ mod tests {
         let done = store("cccc-3", Stage::Done);
         let only = choose(&[done.clone(), a.clone()]).map(|store| store.status.run);
         assert_eq!(only.ok().as_deref(), Some("aaaa-1"));
-        assert!(matches!(choose(&[done.clone()]), Err(ChoiceError::None { .. })));
+        assert!(matches!(choose(std::slice::from_ref(&done)), Err(ChoiceError::None { .. })));
         assert!(matches!(choose(&[a.clone(), b.clone()]), Err(ChoiceError::Several { .. })));
         let named = |run: &str| {
             unfinished(&[a.clone(), b.clone(), done.clone()], &RunChoice::Named(run.into()), dir)

@@ -207,8 +207,11 @@ impl KafkaLane {
         self.broken = true;
         let fatal = self.producer.as_ref().and_then(|p| p.client().fatal_error());
         let failure = match fatal {
-            Some((code, text)) => Failure::new(Failure::of_code(code).kind, text),
-            None => failure,
+            // That a message is too large is the reason, that a gap follows only the result.
+            Some((code, text)) if failure.kind != FailureKind::TooLarge => {
+                Failure::new(Failure::of_code(code).kind, text)
+            }
+            _ => failure,
         };
         match failure.kind {
             FailureKind::Fenced => SinkError::Fenced { lane: self.lane },

@@ -18,6 +18,9 @@ use crate::model::Offset;
 /// How long nothing may be acknowledged before the lane is given up.
 const STALL: Duration = Duration::from_secs(60);
 
+/// How long to wait for the reports that follow a fatal error.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// A failure and the bytes of the largest message under way when it came: the client reports an
 /// oversized *batch* by failing messages that are innocent.
 pub(super) type Blow = (Failure, usize);
@@ -36,6 +39,8 @@ struct State {
     arrived: usize,
     under_way: usize,
     failure: Option<Failure>,
+    /// The client declared itself unusable: reports follow that say why, or none do.
+    fatal: Option<Failure>,
 }
 
 struct Slot {
@@ -94,7 +99,7 @@ impl Reports {
 
     async fn until(&self, ready: impl Fn(&State) -> bool) -> Result<(), Blow> {
         loop {
-            {
+            let (fatal, patience) = {
                 let state = self.state();
                 if let Some(failure) = &state.failure {
                     return Err((failure.clone(), state.largest()));
@@ -102,13 +107,17 @@ impl Reports {
                 if ready(&state) {
                     return Ok(());
                 }
-            }
-            if tokio::time::timeout(STALL, self.moved.notified()).await.is_err() {
-                let reason = format!("nothing acknowledged for {} s", STALL.as_secs());
-                let failure = Failure::new(FailureKind::Unreachable, reason);
-                return Err((self.context.add_complaint(failure), 0));
+                (state.fatal.clone(), if state.fatal.is_some() { LAST_WORDS } else { STALL })
+            };
+            if tokio::time::timeout(patience, self.moved.notified()).await.is_err() {
+                return Err((fatal.unwrap_or_else(|| self.stalled()), 0));
             }
         }
+    }
+
+    fn stalled(&self) -> Failure {
+        let reason = format!("nothing acknowledged for {} s", STALL.as_secs());
+        self.context.add_complaint(Failure::new(FailureKind::Unreachable, reason))
     }
 
     fn arrive(&self, place: usize, offset: i64) {
@@ -157,9 +166,10 @@ impl ClientContext for LaneContext {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", "{reason}");
         self.reports.context.complain(&error, reason);
-        // After a fatal error messages may get no report at all.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.reports.fail(Failure::new(FailureKind::Retryable, reason));
+            let failure = Failure::new(FailureKind::Retryable, reason);
+            self.reports.state().fatal.get_or_insert(failure);
+            self.reports.moved.notify_one();
         }
     }
 }

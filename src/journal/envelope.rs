@@ -1,6 +1,7 @@
 //! Bytes of one journal entry: magic, format number, checksum, then bincode. Pure; owns no file.
 //! A released format is never changed: a new one gets a higher number, and a reader for each old
-//! number stays (CRATES: bincode alone takes swapped fields and flipped bits for values).
+//! number stays: bincode alone takes swapped fields
+//! and most flipped bits for values.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,7 +1,7 @@
 //! The journal in a sled store: durable writes, whole reads, and a way out of damage. Owns the
 //! folder of one store; never interprets a record, never deletes what it cannot read.
 //!
-//! What sled alone does not give (CRATES section 5) is added here: a write ends with fdatasync,
+//! What sled alone does not give is added here: a write ends with fdatasync,
 //! because sled syncs only its data and not the file's length; every call runs where a panic is
 //! caught; and a sum over all entries tells a store that lost its tail, which is allowed, from one
 //! that lost something in the middle, which is not.

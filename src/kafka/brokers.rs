@@ -228,7 +228,7 @@ mod tests {
             ("ssl.key.password", "hunter2"),
             ("ssl.key.pem", "hunter2"),
             ("ssl.keystore.password", "hunter2"),
-            ("sasl.oauthbearer.client.secret", "hunter2"),
+            ("sasl.oauthbearer.config", "hunter2"),
         ];
         let mut pairs = secret.to_vec();
         pairs.push(("client.id", "night"));

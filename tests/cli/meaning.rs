@@ -207,7 +207,9 @@ fn the_other_commands_mean_what_they_say() {
     assert!(matches!(task("status 1234abcd"), Task::Status(RunChoice::Named(_))));
     assert!(matches!(task("list"), Task::List));
     assert!(matches!(task("version"), Task::Version));
-    assert!(matches!(task("abandon 1234"), Task::Abandon(RunChoice::Named(_), None)));
+    assert!(
+        matches!(task("abandon 1234"), Task::Abandon(a) if a.run == RunChoice::Named("1234".into()))
+    );
     let Task::Unlock(unlock) = task("unlock --day 9 --yes --connect h:1/m") else { panic!() };
     assert_eq!((unlock.code, unlock.yes), (CodeFrom::Day(9), true));
     let Task::Resume(resume) = task("resume 1234 --chunkSize 7 --kafkaRetries 3") else {

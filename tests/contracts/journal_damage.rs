@@ -139,6 +139,34 @@ fn a_broken_log_shows_an_earlier_state_or_is_damaged() {
     }
 }
 
+/// Changes entries behind the journal's back, as a page that fell back to an older one would.
+fn tamper(store: &Path, change: impl FnOnce(&sled::Db)) {
+    let db = sled::open(store).unwrap();
+    change(&db);
+    db.flush().unwrap();
+}
+
+#[test]
+fn a_store_that_lost_something_in_the_middle_is_damaged() {
+    let (_dir, sound) = sound();
+    let first = |db: &sled::Db, kind: &str| db.scan_prefix(kind).next().unwrap().unwrap();
+    type Change = fn(&sled::Db, (sled::IVec, sled::IVec));
+    let changes: [(&str, Change); 3] = [
+        ("f", |db, (key, _)| assert!(db.remove(key).unwrap().is_some())),
+        ("p", |db, (key, _)| assert!(db.remove(key).unwrap().is_some())),
+        ("f", |db, (_, fact)| {
+            // A whole, readable entry, in another's place.
+            assert!(db.insert(b"f\0\0\0\0\0\0\0\x07\0\0", fact).unwrap().is_some());
+        }),
+    ];
+    for (kind, change) in changes {
+        let outcome = check_damage(&sound, &format!("an entry {kind} changed"), |store| {
+            tamper(store, |db| change(db, first(db, kind)));
+        });
+        assert_eq!(outcome, Outcome::Damaged);
+    }
+}
+
 #[test]
 fn random_damage_never_shows_a_state_that_was_not() {
     let (_dir, sound) = sound();

@@ -11,6 +11,5 @@ mod mock;
 mod sink;
 mod staging;
 mod support;
-mod throughput;
 mod topic;
 mod zookeeper;

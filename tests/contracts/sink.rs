@@ -9,6 +9,9 @@ use deltakeep::deliver::kafka::Delivery;
 use deltakeep::deliver::{Lane, Sink, SinkError};
 use deltakeep::kafka::Brokers;
 use deltakeep::model::Offset;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 
 use crate::support::{Cluster, message, run, unique};
 
@@ -155,12 +158,12 @@ async fn a_fenced_lane_fails_while_it_sends_too() {
     let _heir = sink.open(id, 0).await.unwrap();
     let started = Instant::now();
     let error = loop {
+        assert!(started.elapsed() < Duration::from_secs(30), "nobody stops the zombie");
         if let Err(error) = zombie.send(message(0, "zombie", &vec![7; 500_000])).await {
             break error;
         }
     };
     assert!(matches!(error, SinkError::Fenced { .. } | SinkError::Interrupted { .. }), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(content(&cluster, &topic, &[0]).await.0, Content::new());
 }
 
@@ -191,6 +194,31 @@ async fn a_topic_that_takes_less_than_it_tells_is_too_large_as_well() {
     lane.commit().await.unwrap();
     let error = lane.send(message(0, "key", &vec![7; 100_000])).await.unwrap_err();
     assert!(matches!(error, SinkError::TooLarge { limit: 100_000, .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_lowered_under_a_lane_is_told_by_the_brokers() {
+    let cluster = Cluster::plain();
+    for delivery in [Delivery::Transactions, Delivery::Idempotent] {
+        let topic = unique("lowered");
+        cluster.topic(&topic).create(1).await.unwrap();
+        let mut lane = cluster.sink(&topic, delivery).open(run(), 0).await.unwrap();
+        lower_limit(&cluster, &topic).await;
+        lane.send(message(0, "key", &vec![7; 50_000])).await.unwrap();
+        let error = lane.commit().await.unwrap_err();
+        assert!(matches!(error, SinkError::TooLarge { bytes: 50_003, .. }), "{error:?}");
+    }
+}
+
+async fn lower_limit(cluster: &Cluster, topic: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.brokers.list());
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let lower = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", "10000");
+    admin.alter_configs([&lower], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    while cluster.admin.settings(topic).await.unwrap()["max.message.bytes"] != "10000" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

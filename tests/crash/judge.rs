@@ -102,7 +102,9 @@ fn check_changelog(
         changelog.clone().flat_map(|(_, body)| decode_changelog(body).unwrap()).collect();
     let expected: Vec<_> = log.iter().map(deltakeep::format::ChangeRecord::from).collect();
     assert_eq!(records, expected, "seed {seed}: changelog");
-    let last = changelog.last().map(|(_, body)| read_label(body).unwrap().manifest.unwrap());
+    let last = changelog
+        .max_by_key(|(key, _)| key.chunk)
+        .map(|(_, body)| read_label(body).unwrap().manifest.unwrap());
     let manifest = Manifest::parse(last.unwrap()).unwrap();
     for table in &manifest.tables {
         let of_table: Vec<_> =

@@ -1,6 +1,8 @@
 //! Stop at every effect, in memory: whatever is killed, lost or cut back, a resume ends with one
 //! complete increment per delta, each chunk exactly once, and nothing left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
+
 mod judge;
 mod scenario;
 mod stops;

@@ -1,11 +1,11 @@
 //! The commands, one file each. Owns only the dispatch.
 
 mod backup;
+#[cfg(feature = "demo")]
+mod demo;
 mod show;
 mod unlock;
 
-#[cfg(feature = "demo")]
-// demo
 use super::exit_code::{ExitCode, Failure};
 use super::settings::{Settings, Task};
 
@@ -32,7 +32,7 @@ pub fn dispatch(settings: Settings) -> Result<(), Failure> {
             })
         }),
         #[cfg(feature = "demo")]
-        Task::Demo => Ok(()),
+        Task::Demo => block_on(demo::demo()),
     }
 }
 
