@@ -188,7 +188,7 @@ impl<W: World> Backup<W> {
             return Err(RunError { fault, touched: true, complete: true, unreleased });
         }
         let summary = self.summary();
-        let ended = run.ledger.end(&summary.to_json(&run.settings));
+        let ended = run.ledger.end(&summary.to_json(&run.settings).to_string());
         ended.map_err(|error| RunError {
             fault: error.into(),
             touched: true,
@@ -253,7 +253,7 @@ impl<W: World> Backup<W> {
         let fail = |fault| RunError { fault, touched: true, complete: false, unreleased: None };
         Sweep::new(self.run.clone()).end().await.map_err(fail)?;
         own::release(&self.run).await.map_err(fail)?;
-        let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings));
+        let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings).to_string());
         ended.map_err(|error| fail(error.into()))
     }
 }
@@ -264,7 +264,7 @@ fn untouched(fault: Fault) -> RunError {
 
 impl Summary {
     /// The document kept of an ended run.
-    pub fn to_json(&self, settings: &Settings) -> String {
+    pub fn to_json(&self, settings: &Settings) -> serde_json::Value {
         serde_json::json!({
             "run": self.run.map(|run| run.to_string()),
             "datamart": settings.datamart.as_str(),
@@ -277,6 +277,5 @@ impl Summary {
             "reissued": self.reissued.iter().map(|(d, n)| (d.0, *n)).collect::<Vec<_>>(),
             "quarantined": self.quarantined,
         })
-        .to_string()
     }
 }

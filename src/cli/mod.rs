@@ -21,7 +21,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use self::args::LowArgs;
+use self::args::{LowArgs, Output};
 use self::connect::{mask, tells_secret};
 use self::exit_code::{ExitCode, Failure};
 use self::settings::{Settings, Surroundings};
@@ -33,12 +33,23 @@ pub fn main() -> std::process::ExitCode {
         Ok(args) => args,
         Err(error) => return told_by_clap(&error).into(),
     };
+    let output = args.common.output;
     match run(args, &argv) {
         Ok(()) => ExitCode::Done.into(),
         Err(failure) => {
-            eprintln!("deltakeep: {}\nnext: {}", failure.message, failure.next);
+            tell_failure(&failure, output);
             failure.code.into()
         }
+    }
+}
+
+/// People read stderr; programs that asked for JSON get their one document all the same.
+fn tell_failure(failure: &Failure, output: Output) {
+    let Failure { code, message, next } = failure;
+    eprintln!("deltakeep: {message}\nnext: {next}");
+    if output == Output::Json {
+        let failure = serde_json::json!({ "code": *code as u8, "message": message, "next": next });
+        console::say(&serde_json::json!({ "failure": failure }).to_string());
     }
 }
 

@@ -1,9 +1,10 @@
 //! How far a run is, on stderr: a bar on a terminal, a line every ten seconds elsewhere. Owns the
 //! counting of what is shown; never slows a worker down.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -58,6 +59,25 @@ impl Progress {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
     }
 
+    /// Shows progress now and then also where nothing happens, as in a long unload.
+    pub async fn tick(self: Arc<Self>) -> Infallible {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.show(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    fn show(&self, inner: &mut Inner) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(inner.total() as u64);
+            bar.set_position(inner.tables_done as u64);
+            bar.set_message(inner.text());
+        } else if inner.printed.elapsed() >= EVERY {
+            inner.printed = Instant::now();
+            eprintln!("{}", if self.json { inner.json() } else { inner.text() });
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
@@ -77,14 +97,7 @@ impl Watch for Progress {
     fn tell(&self, event: Event) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let step = inner.take(event);
-        if let Some(bar) = &self.bar {
-            bar.set_length(inner.total() as u64);
-            bar.set_position(inner.tables_done as u64);
-            bar.set_message(inner.text());
-        } else if inner.printed.elapsed() >= EVERY {
-            inner.printed = Instant::now();
-            eprintln!("{}", if self.json { inner.json() } else { inner.text() });
-        }
+        self.show(&mut inner);
         if step || inner.saved.elapsed() >= STATUS_EVERY {
             inner.saved = Instant::now();
             inner.status.updated = now();

@@ -60,22 +60,30 @@ pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result
     if asked.dry_run {
         return dry_run(&job, &stop).await;
     }
-    settle_unfinished(&job, asked.on_unfinished, &stop).await?;
+    let before = settle_unfinished(&job, asked.on_unfinished, &stop).await?;
     let summary = execute(&job, &stop).await?;
-    account(&job, &summary);
+    account(&job, &summary, before.as_ref());
     Ok(())
 }
 
-async fn settle_unfinished(job: &Job, how: OnUnfinished, stop: &Stop) -> Result<(), Failure> {
-    let Some((run, _)) = open(job, stop, watchers(job, true))?.unfinished() else { return Ok(()) };
+/// Sees to an unfinished run of this datamart and topic; its summary where it was finished.
+async fn settle_unfinished(
+    job: &Job,
+    how: OnUnfinished,
+    stop: &Stop,
+) -> Result<Option<Summary>, Failure> {
+    let Some((run, _)) = open(job, stop, watchers(job, true))?.unfinished() else {
+        return Ok(None);
+    };
     match how {
         OnUnfinished::Resume => {
             tracing::info!("run {run} is unfinished: it is finished first");
-            let summary = execute(job, stop).await?;
-            account(job, &summary);
-            Ok(())
+            execute(job, stop).await.map(Some)
         }
-        OnUnfinished::Abandon => give_up(job, stop).await,
+        OnUnfinished::Abandon => {
+            give_up(job, stop).await?;
+            Ok(None)
+        }
         OnUnfinished::Fail => Err(Failure {
             code: ExitCode::Refused,
             message: format!("run {run} of this datamart and topic is unfinished"),
@@ -93,10 +101,10 @@ pub async fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result
     let (_, shape) = require_unfinished(&job, &stop)?;
     refuse_contradiction(&again, &job.topic, &shape)?;
     if dry_run {
-        return dry_run_of_resume(&job);
+        return dry_run_of_resume(&job, output);
     }
     let summary = execute(&job, &stop).await?;
-    account(&job, &summary);
+    account(&job, &summary, None);
     Ok(())
 }
 
@@ -105,7 +113,14 @@ pub async fn abandon(dir: &Path, output: Output, asked: ResumeSettings) -> Resul
     let stop = listen()?;
     let job = found(dir, output, asked).await?;
     require_unfinished(&job, &stop)?;
-    give_up(&job, &stop).await
+    let run = give_up(&job, &stop).await?;
+    say(&match output {
+        Output::Json => serde_json::json!({ "abandoned": run }).to_string(),
+        Output::Text => {
+            format!("Run {run} is given up; what it delivered stays as incomplete increments")
+        }
+    });
+    Ok(())
 }
 
 fn require_unfinished(job: &Job, stop: &Stop) -> Result<(RunId, Shape), Failure> {
@@ -266,7 +281,11 @@ fn params(job: &Job) -> String {
 async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     let progress = Arc::new(Progress::new(job.path.clone(), first_status(job), job.output));
     let watch = Several(vec![watchers(job, false), progress.clone()]);
-    let done = open(job, stop, Arc::new(watch))?.execute().await;
+    let backup = open(job, stop, Arc::new(watch))?;
+    let done = tokio::select! {
+        done = backup.execute() => done,
+        never = progress.clone().tick() => match never {},
+    };
     progress.finish();
     let mut status = Status { updated: now(), ..progress.status() };
     match done {
@@ -315,25 +334,25 @@ fn first_status(job: &Job) -> Status {
     }
 }
 
-async fn give_up(job: &Job, stop: &Stop) -> Result<(), Failure> {
+/// Gives the unfinished run up; its id.
+async fn give_up(job: &Job, stop: &Stop) -> Result<String, Failure> {
     let backup = open(job, stop, watchers(job, false))?;
     let run = backup.unfinished().map(|(run, _)| run.to_string()).unwrap_or_default();
     backup.abandon().await.map_err(|error| report::of_run(&error, stop.1.first()))?;
     let status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
     stores::write(&job.path, &status)?;
-    if job.output == Output::Text {
-        say(&format!("Run {run} is given up; what it delivered stays as incomplete increments"));
-    } else {
-        say(&serde_json::json!({ "abandoned": run }).to_string());
-    }
-    Ok(())
+    tracing::info!("run {run} is given up");
+    Ok(run)
 }
 
 /// The last lines of a run that came to its end.
-fn account(job: &Job, summary: &Summary) {
+fn account(job: &Job, summary: &Summary, before: Option<&Summary>) {
     if job.output == Output::Json {
-        say(&summary.to_json(&settings(job)));
-        return;
+        let mut document = summary.to_json(&settings(job));
+        if let Some(before) = before {
+            document["finishedFirst"] = before.to_json(&settings(job));
+        }
+        return say(&document.to_string());
     }
     if summary.run.is_none() {
         say(&format!(
@@ -390,10 +409,16 @@ fn draft_json(job: &Job, draft: &Draft) -> String {
     .to_string()
 }
 
-fn dry_run_of_resume(job: &Job) -> Result<(), Failure> {
-    let store = stores::read(&job.path)?;
-    let status = store.map(|store| store.status);
+fn dry_run_of_resume(job: &Job, output: Output) -> Result<(), Failure> {
+    let status = stores::read(&job.path)?.map(|store| store.status);
     let (done, of) = status.map_or((0, 0), |status| (status.deltas_done, status.deltas));
-    say(&format!("{done} of {of} deltas are complete; the rest would be delivered"));
+    say(&match output {
+        Output::Json => {
+            serde_json::json!({ "dryRun": true, "deltas": of, "deltasDone": done }).to_string()
+        }
+        Output::Text => {
+            format!("{done} of {of} deltas are complete; the rest would be delivered")
+        }
+    });
     Ok(())
 }
