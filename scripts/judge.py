@@ -276,7 +276,7 @@ class Judge:
         increment = self.increments.setdefault(name, Increment(*name))
         increment.take(key, key_bytes, body_bytes, partition, self.allow_copies)
 
-    def verdict(self, partitions):
+    def verdict(self, partitions, single):
         deltas, incomplete, copies = {}, [], 0
         problems = list(self.problems)
         for increment in sorted(self.increments.values(), key=lambda i: (i.delta, i.increment)):
@@ -291,6 +291,8 @@ class Judge:
                 except (ValueError, KeyError, TypeError) as error:
                     increment.problems.append(f"unreadable manifest: {error!r}")
                     content = None
+                if single and str(increment.delta) in deltas:
+                    problems.append(f"delta {increment.delta}: a second complete increment")
                 known = deltas.setdefault(str(increment.delta), content)
                 if known != content:
                     problems.append(f"delta {increment.delta}: complete increments differ")
@@ -384,6 +386,8 @@ def arguments():
     parser.add_argument("--golden", type=pathlib.Path, help="read this folder instead of a topic")
     parser.add_argument("--json", type=pathlib.Path, metavar="OUT", help="default: stdout")
     parser.add_argument("--expect", type=pathlib.Path, help="JSON of another run to be equal to")
+    parser.add_argument("--single", action="store_true",
+                        help="a second complete increment of a delta is a problem")
     parser.add_argument("--allow-copies", action="store_true",
                         help="identical copies are counted, not a problem (idempotent delivery)")
     args = parser.parse_args()
@@ -400,7 +404,7 @@ def main():
     else:
         partitions = read_topic(judge, args.brokers, args.topic)
     # Through JSON and back, so that a run compares with a file as files compare with each other.
-    verdict = json.loads(json.dumps(judge.verdict(partitions)))
+    verdict = json.loads(json.dumps(judge.verdict(partitions, args.single)))
     if args.expect is not None:
         expected = json.loads(args.expect.read_text())
         verdict["problems"] += [f"expected: {line}" for line in differences(verdict, expected)]

@@ -1,6 +1,7 @@
 //! What every part of a run needs: the outside worlds, the ledger, the settings, the watchers.
 //! Owns no logic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::catalog::TopicReader;
 use crate::deliver::Sink;
 use crate::extract::{Node, Source};
 use crate::journal::{Journal, Shape};
-use crate::model::{Datamart, LockCode, Owner, RunId};
+use crate::model::{Datamart, DeltaNum, LockCode, Owner, RunId};
 
 use super::fault::Fault;
 use super::ledger::Ledger;
@@ -71,9 +72,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Unloads of one pair before it is given up (D4.12).
+    /// Unloads of one pair in one execution before it is given up (D4.12).
     pub const UNLOADS: u32 = 5;
-    /// Increments of one delta before it is given up.
+    /// Further increments of one delta in one execution before it is given up.
     pub const ISSUES: u32 = 5;
 }
 
@@ -102,6 +103,8 @@ pub struct Context<W: World> {
     pub stop: watch::Receiver<bool>,
     /// The journal held this run already when it was opened.
     pub resumed: bool,
+    /// Issues of the deltas as this execution found them.
+    pub issues_before: BTreeMap<DeltaNum, u32>,
     /// What was delivered.
     pub totals: Totals,
 }

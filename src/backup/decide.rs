@@ -163,3 +163,152 @@ fn stream_key(pair: &PairKey, stream: StreamNumber) -> StreamKey {
 pub fn source_of(attempt: &AttemptName, partition: Partition, offset: u64) -> String {
     format!("{attempt}/{partition}/{offset}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::tail::EMPTY_SOURCE;
+    use crate::journal::{Fact, Progress};
+    use crate::model::{Attempt, Offset, TableName};
+
+    fn pair() -> PairKey {
+        (DeltaNum(4), 0, TableName("t".into()))
+    }
+
+    fn key(stream: u32) -> StreamKey {
+        stream_key(&pair(), StreamNumber(stream))
+    }
+
+    fn name() -> AttemptName {
+        AttemptName("a".into())
+    }
+
+    fn found(source: &str, is_last: bool) -> Found {
+        let source = Some(source.to_owned());
+        Found { partition: Partition(0), offset: Offset(0), source, is_last, crc: Some(1) }
+    }
+
+    /// What the topic holds: stream, chunk, source.
+    fn tail(messages: &[(u32, u64, &str)]) -> Tail {
+        let mut tail = Tail::default();
+        for (stream, chunk, source) in messages {
+            let is_last = *source == EMPTY_SOURCE;
+            tail.see(key(*stream), *chunk, found(source, is_last)).expect("no chunk twice");
+        }
+        tail
+    }
+
+    fn opened() -> State {
+        let mut state = State::default();
+        let attempt = Attempt {
+            name: name(),
+            delta: DeltaNum(4),
+            table: TableName("t".into()),
+            datasource: None,
+            partitions: 2,
+            chunk_size: 10,
+        };
+        state.apply(Fact::AttemptOpened { attempt, issue: 0 });
+        state
+    }
+
+    /// Sealed with partition 1 holding three chunks; so many of them are checkpointed.
+    fn sealed(done: u64) -> State {
+        let mut state = opened();
+        state.apply(Fact::Sealed { name: name(), ends: vec![0, 3] });
+        if done > 0 {
+            state.progress.insert(key(1), Progress { chunks: done, ..Progress::default() });
+        }
+        state
+    }
+
+    fn decide(state: &State, messages: &[(u32, u64, &str)]) -> PairDecision {
+        decide_pair(&pair(), state, &tail(messages))
+    }
+
+    fn adopted(decision: PairDecision) -> Vec<u64> {
+        let PairDecision::Deliver { streams, .. } = decision else { panic!("{decision:?}") };
+        streams.iter().flat_map(|work| work.adopt.keys().copied()).collect()
+    }
+
+    fn is_reissue(decision: &PairDecision) -> bool {
+        matches!(decision, PairDecision::Reissue { .. })
+    }
+
+    #[test]
+    fn a_pair_of_which_nobody_knows_anything_is_unloaded() {
+        assert_eq!(decide(&State::default(), &[]), PairDecision::Unload { give_up: vec![] });
+        assert_eq!(decide(&opened(), &[]), PairDecision::Unload { give_up: vec![name()] });
+    }
+
+    #[test]
+    fn a_sealed_unload_is_delivered_and_what_follows_in_the_topic_is_adopted() {
+        assert_eq!(adopted(decide(&sealed(0), &[])), [0; 0]);
+        assert_eq!(adopted(decide(&sealed(0), &[(1, 1, "a/1/0"), (1, 2, "a/1/1")])), [1, 2]);
+        assert_eq!(adopted(decide(&sealed(1), &[(1, 1, "a/1/0"), (1, 2, "a/1/1")])), [2]);
+        assert_eq!(adopted(decide(&sealed(3), &[(1, 3, "a/1/2")])), [0; 0]);
+    }
+
+    #[test]
+    fn anything_that_the_plan_would_not_send_there_leads_to_a_new_increment() {
+        let strange: [&[(u32, u64, &str)]; 5] = [
+            &[(1, 1, "b/1/0")],
+            &[(1, 1, "a/0/0")],
+            &[(1, 2, "a/1/1")],
+            &[(1, 4, "a/1/3")],
+            &[(2, 1, "a/1/0")],
+        ];
+        for messages in strange {
+            assert!(is_reissue(&decide(&sealed(0), messages)), "{messages:?}");
+        }
+        assert!(is_reissue(&decide(&sealed(2), &[(1, 3, "b/1/2")])));
+    }
+
+    #[test]
+    fn chunks_whose_unload_is_unknown_or_lost_lead_to_a_new_increment() {
+        assert!(is_reissue(&decide(&State::default(), &[(1, 1, "a/1/0")])));
+        assert!(is_reissue(&decide(&opened(), &[(1, 1, "a/1/0")])));
+        let mut lost = sealed(2);
+        lost.apply(Fact::AttemptDropped { name: name(), answered: true });
+        assert!(is_reissue(&decide(&lost, &[])));
+    }
+
+    #[test]
+    fn an_empty_pair_is_known_by_its_record_or_by_its_only_chunk() {
+        let (delta, issue, table) = pair();
+        let mut state = State::default();
+        state.apply(Fact::EmptyPair { delta, issue, table });
+        assert_eq!(decide(&state, &[]), PairDecision::Empty { found: None });
+        let there = PairDecision::Empty { found: Some(found(EMPTY_SOURCE, true)) };
+        assert_eq!(decide(&state, &[(1, 1, EMPTY_SOURCE)]), there);
+        assert_eq!(decide(&State::default(), &[(1, 1, EMPTY_SOURCE)]), there);
+        assert!(is_reissue(&decide(&state, &[(1, 1, "a/1/0")])));
+    }
+
+    #[test]
+    fn a_finished_pair_and_a_finished_delta_are_skipped() {
+        let (delta, issue, table) = pair();
+        let mut state = sealed(3);
+        state.apply(Fact::TableDone { delta, issue, table, sums: (None, None) });
+        assert_eq!(decide(&state, &[(1, 3, "a/1/2")]), PairDecision::Skip);
+        state.apply(Fact::DeltaDone { delta, issue });
+        assert_eq!(decide_delta(delta, &state, &Tail::default()), DeltaDecision::Skip);
+    }
+
+    #[test]
+    fn a_delta_goes_on_under_the_highest_issue_that_journal_or_topic_know() {
+        let delta = DeltaNum(4);
+        let mut state = State::default();
+        let work = |issue, begin| DeltaDecision::Work { issue, begin };
+        assert_eq!(decide_delta(delta, &state, &Tail::default()), work(0, true));
+        state.apply(Fact::DeltaBegun { delta, issue: 1 });
+        assert_eq!(decide_delta(delta, &state, &Tail::default()), work(1, false));
+        let mut tail = Tail::default();
+        let later = StreamKey { issue: 2, ..key(1) };
+        tail.see(later, 1, found("b/0/0", false)).expect("no chunk twice");
+        assert_eq!(decide_delta(delta, &state, &tail), work(2, true));
+        let changelog = StreamKey { issue: 2, table: None, ..key(1) };
+        tail.see(changelog, 1, found("", true)).expect("no chunk twice");
+        assert_eq!(decide_delta(delta, &state, &tail), DeltaDecision::Adopt { issue: 2 });
+    }
+}

@@ -1,20 +1,22 @@
-//! Entering the resume path: fence the lanes, read what the topic holds beyond the horizon, clear
-//! away what was given up. Runs at the start of every pass; a fresh run finds nothing.
+//! Entering the resume path: fence the lanes, read what the topic holds beyond the horizon. Runs at
+//! the start of every pass; a fresh run finds nothing.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::catalog::{Seen, TopicReader};
 use crate::deliver::Sink;
-use crate::extract::{Discard, Source};
 use crate::format;
-use crate::journal::{Fact, StreamKey};
-use crate::model::{AttemptName, IncrementId, MessageKey, Offset, Partition, RunId};
+use crate::journal::StreamKey;
+use crate::model::{IncrementId, MessageKey, Offset, Partition, RunId};
 
 use super::context::{Context, Settings, World};
 use super::fault::{Disagreement, Fault};
-use super::state::{Fate, Planned, State};
+use super::state::{Planned, State};
 use super::tail::{Found, Tail, Twice};
 use super::watch::Event;
+
+/// A journal that lost its tail may know of so many issues fewer than the topic.
+const AHEAD: u32 = 4 * Settings::ISSUES;
 
 /// The lanes of a run, and what the topic holds of it that the journal does not know.
 pub struct Entry<L> {
@@ -38,7 +40,6 @@ pub async fn enter<W: World>(
     }
     run.world.sink().settle().await?;
     let tail = read_tail(run, planned).await?;
-    discard_dropped(run).await?;
     Ok(Entry { lanes, tail })
 }
 
@@ -81,7 +82,7 @@ impl TailReader {
     fn new(id: RunId, planned: &Planned, state: &State) -> Self {
         let reissued = planned.deltas.iter().filter(|d| !state.done.contains_key(&d.num));
         let reissued = reissued.flat_map(|d| {
-            (1..=Settings::ISSUES)
+            (1..=state.issue(d.num) + AHEAD)
                 .map(move |issue| ((d.num.0, IncrementId::of(id, d.num, issue)), issue))
         });
         let unfinished = state.progress.iter().filter(|(key, _)| {
@@ -148,42 +149,4 @@ impl TailReader {
             None => Ok(self.tail),
         }
     }
-}
-
-/// Clears away the attempts that were given up.
-async fn discard_dropped<W: World>(run: &Context<W>) -> Result<(), Fault> {
-    let dropped: Vec<(AttemptName, bool)> = run.ledger.look(|state| {
-        let dropped = state.attempts.values().filter_map(|a| match a.fate {
-            Fate::Dropped { answered } => Some((a.attempt.name.clone(), answered)),
-            _ => None,
-        });
-        dropped.collect()
-    });
-    for (name, answered) in dropped {
-        discard(run, &name, answered).await?;
-    }
-    Ok(())
-}
-
-/// Clears an attempt away and remembers what became of it.
-///
-/// # Errors
-/// Those of the node, the brokers and the journal.
-pub async fn discard<W: World>(
-    run: &Context<W>,
-    name: &AttemptName,
-    answered: bool,
-) -> Result<(), Fault> {
-    match run.world.source().discard(name, answered).await? {
-        Discard::Gone => {
-            run.tell(Event::TopicDeleted { topic: name.0.clone() });
-            run.ledger.note([Fact::AttemptGone { name: name.clone() }])?;
-        }
-        Discard::Quarantined => {
-            let text = format!("topic {name} is still written to by a connector; it is left");
-            run.tell(Event::Warning { text });
-            run.ledger.note([Fact::AttemptQuarantined { name: name.clone() }])?;
-        }
-    }
-    Ok(())
 }

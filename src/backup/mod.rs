@@ -14,6 +14,7 @@ mod pair;
 mod planning;
 mod run;
 mod state;
+mod sweep;
 mod tail;
 mod tally;
 mod watch;

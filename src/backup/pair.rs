@@ -15,9 +15,9 @@ use crate::plan;
 
 use super::context::{Context, Settings, World};
 use super::decide::{PairDecision, StreamWork, decide_pair};
-use super::entry::discard;
 use super::fault::{Fault, Place};
 use super::state::PairKey;
+use super::sweep::discard;
 use super::tail::Tail;
 use super::tally::{self, Tallies};
 use super::watch::Event;
@@ -94,7 +94,9 @@ pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Resul
             Ok(Opened::Streams(streams))
         }
         PairDecision::Unload { give_up } => {
-            give_up_attempts(run, give_up).await?;
+            // Their topics and tables are swept up beside the work.
+            let dropped = |name| Fact::AttemptDropped { name, answered: false };
+            run.ledger.note(give_up.into_iter().map(dropped))?;
             if ask_sums(run, pair).await.map_err(place)? {
                 let (delta, issue, table) = pair.key();
                 run.ledger.note([Fact::EmptyPair { delta, issue, table }])?;
@@ -108,17 +110,6 @@ pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Resul
             }
         }
     }
-}
-
-async fn give_up_attempts<W: World>(
-    run: &Context<W>,
-    names: Vec<AttemptName>,
-) -> Result<(), Fault> {
-    for name in names {
-        run.ledger.note([Fact::AttemptDropped { name: name.clone(), answered: false }])?;
-        discard(run, &name, false).await?;
-    }
-    Ok(())
 }
 
 /// Asks the node for the sums of the pair; true where it has no changes (D4.5).
@@ -140,9 +131,11 @@ async fn ask_sums<W: World>(run: &Context<W>, pair: &Pair) -> Result<bool, Fault
 
 async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     let mut last = String::new();
-    for number in run.ledger.look(|s| s.attempts_made(&pair.key()))..Settings::UNLOADS {
+    // Attempts of executions that died are none of this one's: a resume tries as often again.
+    let made = run.ledger.look(|s| s.attempts_made(&pair.key()));
+    for number in made..made + Settings::UNLOADS {
         run.go_on()?;
-        let attempt = attempt(run, pair, number);
+        let attempt = attempt(run, pair, number).await?;
         let issue = pair.issue;
         run.ledger.note([Fact::AttemptOpened { attempt: attempt.clone(), issue }])?;
         let error = match unload_once(run, pair, &attempt).await? {
@@ -157,24 +150,40 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
         last = error.to_string();
         run.tell(Event::Warning { text: format!("unload {} failed: {last}", attempt.name) });
         tokio::time::sleep(Duration::from_millis(100 << number.min(6))).await;
-        // What cannot be cleared away now is cleared away by the next pass.
-        discard(run, &attempt.name, answered).await.ok();
+        // What cannot be cleared away now is swept up later.
+        if answered {
+            discard(run, &attempt.name, answered).await.ok();
+        }
     }
     let at = Place { delta: Some(pair.delta.num), table: Some(pair.table.name.clone()) };
     Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
 }
 
-fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Attempt {
+async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result<Attempt, Fault> {
     let shape = run.shape();
     let nonce = (run.settings.nonce)() as u32;
-    Attempt {
+    Ok(Attempt {
         name: AttemptName::new(run.run(), pair.delta.num, pair.number, number, nonce),
         delta: pair.delta.num,
         table: pair.table.name.clone(),
-        datasource: plan::choose_datasource(shape.datasource.map(Datasource).as_ref(), &pair.table),
+        datasource: datasource(run, pair, shape.datasource.map(Datasource)).await?,
         partitions: shape.threads,
         chunk_size: shape.chunk_size,
+    })
+}
+
+/// Named in every statement: halves of two datasources must never mix (D4.4).
+async fn datasource<W: World>(
+    run: &Context<W>,
+    pair: &Pair,
+    asked: Option<Datasource>,
+) -> Result<Option<Datasource>, Fault> {
+    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), &pair.table, None) {
+        return Ok(chosen);
     }
+    let preferred = run.world.node().preferred(pair.delta.num, &pair.table).await?;
+    let preferred = Some(preferred.as_ref());
+    Ok(plan::choose_datasource(asked.as_ref(), &pair.table, preferred).flatten())
 }
 
 /// The outer error stops the run, the inner one is the unload's own.
@@ -258,8 +267,10 @@ pub fn reissue<W: World>(
     reason: &str,
 ) -> Result<Fault, Fault> {
     let at = Place { delta: Some(delta.num), table: None };
-    if issue >= Settings::ISSUES {
-        return Ok(Fault::GaveUp { at, attempts: issue + 1, last: reason.to_owned() });
+    let before = run.issues_before.get(&delta.num).copied().unwrap_or(0);
+    let tried = issue.saturating_sub(before);
+    if tried >= Settings::ISSUES {
+        return Ok(Fault::GaveUp { at, attempts: tried + 1, last: reason.to_owned() });
     }
     let given_up = run.ledger.look(|state| {
         let of_delta = state.leftovers().into_iter().filter(|(name, _)| {

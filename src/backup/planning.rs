@@ -157,6 +157,7 @@ pub async fn fix<W: World>(run: &Context<W>, draft: &Draft) -> Result<(), Fault>
         None => run.world.topic().create(run.shape().partitions).await?,
     };
     refuse_compaction(&run.settings.topic, &state)?;
+    warn(run, draft, &state);
     // A resume that has to plan again has lost its journal's tail: anything in the topic may be of
     // this run then.
     let ends = state.ranges.iter().map(|(low, high)| if run.resumed { *low } else { *high });
@@ -173,6 +174,25 @@ pub async fn fix<W: World>(run: &Context<W>, draft: &Draft) -> Result<(), Fault>
     });
     run.ledger.note_plan(facts, ends)?;
     Ok(())
+}
+
+/// Tells what the operator should know of a plan: what is not backed up, what is broken in the
+/// topic, what the topic will forget.
+pub fn warn<W: World>(run: &Context<W>, draft: &Draft, topic: &TopicState) {
+    let warn = |text: String| run.tell(Event::Warning { text });
+    for entity in &draft.unknown {
+        warn(format!("{entity} is of a type that this version does not know; it is not backed up"));
+    }
+    for delta in &draft.incomplete {
+        warn(format!("the topic holds only a part of delta {delta}"));
+    }
+    for name in ["retention.ms", "retention.bytes"] {
+        let finite = topic.settings.get(name).filter(|value| value.as_str() != "-1");
+        if let Some(value) = finite.filter(|_| !run.settings.accept_retention) {
+            let topic = &run.settings.topic;
+            warn(format!("topic {topic} has {name}={value}: its oldest increments will vanish"));
+        }
+    }
 }
 
 /// Tells the watchers of the plan.

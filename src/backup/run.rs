@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch as signal;
 
-use crate::extract::Source;
 use crate::journal::{Fact, JournalError, Shape};
 use crate::model::{DeltaNum, RunId};
 
@@ -19,6 +18,7 @@ use super::ledger::Ledger;
 use super::own;
 use super::planning::{self, Draft, Reading};
 use super::state::LockState;
+use super::sweep::Sweep;
 use super::watch::{Event, Watch};
 
 /// What a run did.
@@ -61,8 +61,9 @@ impl<W: World> Backup<W> {
     ) -> Result<Self, JournalError> {
         let ledger = Ledger::open(journal)?;
         let resumed = ledger.look(|state| state.started.is_some());
+        let issues_before = ledger.look(|state| state.issues.clone());
         let totals = Totals::default();
-        let run = Context { world, ledger, settings, watch, stop, resumed, totals };
+        let run = Context { world, ledger, settings, watch, stop, resumed, issues_before, totals };
         Ok(Self { run: Arc::new(run) })
     }
 
@@ -161,31 +162,22 @@ impl<W: World> Backup<W> {
         let log = planning::verify(run, &planned).await?;
         planning::announce(run, &planned);
         let entry = entry::enter(run, &planned).await?;
+        let mut sweep = Sweep::new(run.clone());
         let deltas = planned.deltas.clone();
         let planned = Arc::new(planned);
         let pass = Pass { run: run.clone(), planned, log, tail: Arc::new(entry.tail) };
         let mut lanes = entry.lanes;
         for delta in deltas {
+            sweep.begin();
             lanes = delta::export(&pass, delta, lanes).await?;
         }
         if !run.ledger.look(|state| state.finished) {
             run.ledger.note([Fact::Finished])?;
         }
-        self.clear().await
-    }
-
-    /// Nothing the run made is left behind: what the journal knows, and what it has forgotten.
-    async fn clear(&self) -> Result<(), Fault> {
-        let run = &self.run;
-        for (name, answered) in run.ledger.look(super::state::State::leftovers) {
-            entry::discard(run, &name, answered).await?;
+        tokio::select! {
+            swept = sweep.end() => swept,
+            () = run.stopped() => Err(Fault::Stopped),
         }
-        for name in run.world.source().leftovers(run.run()).await? {
-            if !run.ledger.look(|state| state.attempts.contains_key(&name)) {
-                run.world.source().discard(&name, false).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Everything is delivered: gives the datamart back, and ends the journal of the run.
@@ -259,7 +251,7 @@ impl<W: World> Backup<W> {
     /// As [`Backup::execute`]; the run is then still there.
     pub async fn abandon(&self) -> Result<(), RunError> {
         let fail = |fault| RunError { fault, touched: true, complete: false, unreleased: None };
-        self.clear().await.map_err(fail)?;
+        Sweep::new(self.run.clone()).end().await.map_err(fail)?;
         own::release(&self.run).await.map_err(fail)?;
         let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings));
         ended.map_err(|error| fail(error.into()))

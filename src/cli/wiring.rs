@@ -175,7 +175,9 @@ fn source(
     admin: Arc<dyn TopicAdmin>,
     stall: Duration,
 ) -> ProstoreSource<Topics> {
-    let patience = Patience { stall, ..Patience::default() };
+    // Who calls an unload dead after so long calls its topic quiet after as long.
+    let quiet = Patience::default().quiet.min(stall);
+    let patience = Patience { stall, quiet, ..Patience::default() };
     ProstoreSource::new(node, Topics(Staging::new(brokers, admin)), connector_key, patience)
 }
 

@@ -10,7 +10,8 @@ pub mod zookeeper;
 use std::future::Future;
 
 use crate::model::{
-    Attempt, AttemptName, ChangeLog, Delta, DeltaNum, LockCode, Owner, Partition, RunId, Table,
+    Attempt, AttemptName, ChangeLog, Datasource, Delta, DeltaNum, LockCode, Owner, Partition,
+    RunId, Table,
 };
 
 /// What a node or its unloads refuse or fail at.
@@ -173,6 +174,14 @@ pub trait Node: Send + Sync + 'static {
 
     /// Version of the node, as it names itself.
     fn version(&self) -> impl Future<Output = Result<String, SourceError>> + Send;
+
+    /// The datasource that the node itself would read a (delta, table) from (ESTIMATE_ONLY, D4.4);
+    /// none where it cannot say.
+    fn preferred(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+    ) -> impl Future<Output = Result<Option<Datasource>, SourceError>> + Send;
 
     /// CHECK_SUM of a whole delta; none where the node cannot say.
     fn delta_sum(

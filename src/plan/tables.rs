@@ -52,9 +52,24 @@ pub fn check_datasource(asked: &Datasource, tables: &[Table]) -> Result<(), NotI
 }
 
 /// The one datasource that both halves of a pair come from, because two datasources can hold
-/// different histories of one delta: the asked one, else the first that the node lists.
-pub fn choose_datasource(asked: Option<&Datasource>, table: &Table) -> Option<Datasource> {
-    asked.filter(|d| table.datasources.contains(d)).or(table.datasources.first()).cloned()
+/// different histories of one delta: the asked one, else the only one, else the one that the node
+/// itself would choose, else the first that it lists.
+///
+/// None where the node has to be asked which one it `preferred`; ask again with its answer.
+pub fn choose_datasource(
+    asked: Option<&Datasource>,
+    table: &Table,
+    preferred: Option<Option<&Datasource>>,
+) -> Option<Option<Datasource>> {
+    let held = |name: &&Datasource| table.datasources.contains(name);
+    match (asked.filter(held), &table.datasources[..], preferred) {
+        (Some(asked), _, _) => Some(Some(asked.clone())),
+        (None, [] | [_], _) => Some(table.datasources.first().cloned()),
+        (None, _, None) => None,
+        (None, [first, ..], Some(preferred)) => {
+            Some(Some(preferred.filter(held).unwrap_or(first).clone()))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,14 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_comes_from_the_asked_datasource_or_the_first_listed() {
+    fn a_pair_comes_from_the_asked_datasource_the_only_one_or_the_nodes_choice() {
+        let (adp, adqm) = (Datasource("adp".into()), Datasource("adqm".into()));
         let both = table("a", &["adp", "adqm"]);
-        let asked = Datasource("adqm".into());
-        assert_eq!(choose_datasource(Some(&asked), &both), Some(asked.clone()));
-        assert_eq!(choose_datasource(None, &both), Some(Datasource("adp".into())));
-        assert_eq!(
-            choose_datasource(Some(&asked), &table("b", &["adp"])),
-            Some(Datasource("adp".into()))
-        );
+        let one = table("b", &["adp"]);
+        assert_eq!(choose_datasource(Some(&adqm), &both, None), Some(Some(adqm.clone())));
+        assert_eq!(choose_datasource(Some(&adqm), &one, None), Some(Some(adp.clone())));
+        assert_eq!(choose_datasource(None, &both, None), None, "the node is to be asked");
+        assert_eq!(choose_datasource(None, &both, Some(Some(&adqm))), Some(Some(adqm.clone())));
+        assert_eq!(choose_datasource(None, &both, Some(None)), Some(Some(adp.clone())));
+        let elsewhere = Datasource("adb".into());
+        assert_eq!(choose_datasource(None, &both, Some(Some(&elsewhere))), Some(Some(adp)));
     }
 }

@@ -1,7 +1,7 @@
 //! The node of the world in memory.
 
 use crate::extract::{Allow, Deny, Mark, Marker, Node, SourceError, Sums, Tables};
-use crate::model::{ChangeLog, Delta, DeltaNum, LockCode, Owner, Table};
+use crate::model::{ChangeLog, Datasource, Delta, DeltaNum, LockCode, Owner, Table};
 
 use super::world::{Inner, Memory};
 
@@ -46,6 +46,14 @@ impl Node for Memory {
 
     async fn version(&self) -> Result<String, SourceError> {
         self.ask("version", |_| "memory".to_owned()).await
+    }
+
+    async fn preferred(
+        &self,
+        _delta: DeltaNum,
+        table: &Table,
+    ) -> Result<Option<Datasource>, SourceError> {
+        self.ask("preferred", |_| table.datasources.last().cloned()).await
     }
 
     async fn delta_sum(&self, delta: DeltaNum) -> Result<Option<String>, SourceError> {

@@ -36,7 +36,7 @@ async fn a_created_topic_never_forgets() {
 async fn brokers_that_create_by_themselves_choose_the_partitions_but_not_the_retention() {
     let cluster = Cluster::automatic();
     let state = cluster.topic(&unique("automatic")).create(7).await.unwrap();
-    assert_eq!(state.ranges.len(), 1);
+    assert_eq!(state.ranges.len(), 2, "num.partitions of the broker that scripts/servers starts");
     assert_eq!(state.settings["retention.ms"], "-1");
 }
 

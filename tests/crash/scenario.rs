@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltakeep::backup::{Backup, Fault, RunError, Settings, Summary, Unwatched};
+use deltakeep::backup::{Backup, Fault, RunError, Settings, Summary, Unwatched, Watch};
 use deltakeep::journal::{Record, Shape};
 use deltakeep::model::{
     Change, ChangeLog, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
@@ -72,10 +72,13 @@ impl Scenario {
     }
 
     pub fn backup(&mut self) -> Backup<MemoryWorld> {
+        self.backup_watched(Arc::new(Unwatched))
+    }
+
+    pub fn backup_watched(&mut self, watch: Arc<dyn Watch>) -> Backup<MemoryWorld> {
         let (_never, stop) = watch::channel(false);
         let world = MemoryWorld(self.memory.clone());
         let settings = self.settings();
-        let watch = Arc::new(Unwatched);
         Backup::open(world, self.journal.clone(), settings, watch, stop).unwrap()
     }
 

@@ -1,5 +1,7 @@
 //! Runs that are killed and gone on with.
 
+use deltakeep::backup::State;
+use deltakeep::journal::Saved;
 use deltakeep::testing::Faults;
 
 use super::judge;
@@ -43,6 +45,7 @@ async fn a_run_killed_at_any_single_step_is_resumed_exactly() {
                 Ended::Killed => {}
                 Ended::Failed(error) => panic!("seed {seed} step {step}: {error:?}"),
             }
+            check_intents(&scenario, step);
             scenario.memory.lock().zombies_write();
             let summary = scenario.finish().await;
             if scenario.memory.lock().deltas.len() == summary.deltas.len() {
@@ -50,6 +53,19 @@ async fn a_run_killed_at_any_single_step_is_resumed_exactly() {
             }
         }
     }
+}
+
+/// Whatever exists outside stands in the journal already (intent before effect, D4.2).
+fn check_intents(scenario: &Scenario, step: i64) {
+    let mut saved = Saved::default();
+    scenario.records().into_iter().for_each(|record| saved.apply(record));
+    let state = State::of(saved);
+    let inner = scenario.memory.lock();
+    for name in inner.staging.keys().chain(&inner.tables_made) {
+        let known = state.attempts.keys().any(|attempt| attempt.0 == *name);
+        assert!(known, "step {step}: {name} exists and the journal does not know it");
+    }
+    assert!(inner.marker.is_none() || state.started.is_some(), "step {step}: a marker of nobody");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,11 @@
 //! Others at work on the same datamart: they are recognised, named, and left alone.
 
-use deltakeep::backup::{Fault, Holder, Refusal};
+use std::sync::{Arc, Mutex};
+
+use deltakeep::backup::{Event, Fault, Holder, Refusal, Watch};
+use deltakeep::format::decode_key;
 use deltakeep::model::{Change, DeltaDate, DeltaNum, Owner, RunId};
+use deltakeep::testing::{Memory, Stored};
 use uuid::Uuid;
 
 use super::scenario::{Ended, Scenario};
@@ -106,6 +110,37 @@ async fn a_marker_that_vanishes_ends_the_run_and_releases_nothing() {
     assert!(matches!(fault, Fault::Held(Holder::Run(_))), "{fault:?}");
     assert_eq!(scenario.memory.lock().marker, Some(other));
     assert_eq!(scenario.memory.lock().lock, lock);
+}
+
+/// Takes the marker away when the first table is delivered.
+struct Thief(Memory, Owner, Mutex<Option<DeltaNum>>);
+
+impl Watch for Thief {
+    fn tell(&self, event: Event) {
+        if let Event::Archived { delta, .. } = event {
+            self.2.lock().unwrap().get_or_insert(delta);
+            self.0.lock().marker = Some(self.1.clone());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_taken_over_under_a_running_backup_ends_it_without_a_changelog() {
+    let mut scenario = Scenario::new(9);
+    let other = Owner { run: RunId(Uuid::from_u128(97)), day: 1, started: "then".into() };
+    let thief = Arc::new(Thief(scenario.memory.clone(), other.clone(), Mutex::default()));
+    let error = scenario.backup_watched(thief.clone()).execute().await.unwrap_err();
+    assert!(matches!(error.fault, Fault::Held(Holder::MarkerLost)), "{error:?}");
+    let inner = scenario.memory.lock();
+    assert_eq!(inner.marker, Some(other));
+    assert!(inner.lock.is_some(), "the lock belongs to whoever has the marker");
+    let visible = inner.topic.iter().flatten().filter_map(|stored| match stored {
+        Stored::Visible(message) => decode_key(&message.key).ok(),
+        _ => None,
+    });
+    let stolen = thief.2.lock().unwrap().unwrap();
+    let after = visible.filter(|key| key.table.is_none() && key.delta >= stolen);
+    assert_eq!(after.count(), 0, "no changelog was written without the marker");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Owns how unloads behave as a whole: streams, order, concurrency, size; never the bytes of single values.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deltakeep::sandbox::{Datasource, Fault, FaultKind, Options};
 use serde_json::json;

@@ -219,6 +219,14 @@ impl ProstoreNode {
 }
 
 impl Node for ProstoreNode {
+    async fn preferred(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+    ) -> Result<Option<Datasource>, SourceError> {
+        self.estimate_datasource(table, delta).await
+    }
+
     async fn last_delta(&self) -> Result<Option<Delta>, SourceError> {
         let sql = sql::delta_ok();
         let reply = self.named(self.ask(&sql)).await?;
