@@ -53,8 +53,6 @@ pub struct Settings {
     pub code: LockCode,
     /// What shapes the content of a fresh run.
     pub shape: Shape,
-    /// Tables outside the asked datasource come from the one the node lists first.
-    pub datasource_fallback: bool,
     /// How often the resume path may be entered again without progress (`--kafkaRetries`).
     pub retries: u32,
     /// A finite retention of the topic is accepted in silence.

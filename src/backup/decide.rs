@@ -38,7 +38,9 @@ pub fn decide_delta(delta: DeltaNum, state: &State, tail: &Tail) -> DeltaDecisio
         return DeltaDecision::Adopt { issue };
     }
     let known = state.issues.get(&delta).copied();
-    let issue = known.unwrap_or(0).max(tail.highest_issue(delta).unwrap_or(0));
+    let newest = known.unwrap_or(0).max(tail.highest_issue(delta).unwrap_or(0));
+    // Without transactions a changelog can be cut short; its messages may not be written twice.
+    let issue = newest + u32::from(tail.holds_changelog(delta, newest));
     DeltaDecision::Work { issue, begin: known != Some(issue) }
 }
 

@@ -54,7 +54,7 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     let newest = newest_closed(node).await?;
     let Tables { tables, unknown } = node.tables().await?;
     let shape = run.shape();
-    if let Some(asked) = shape.datasource.filter(|_| !run.settings.datasource_fallback) {
+    if let Some(asked) = shape.datasource.filter(|_| !shape.datasource_fallback) {
         plan::check_datasource(&Datasource(asked), &tables).map_err(Refusal::from)?;
     }
     let topic = run.world.topic().state().await?;

@@ -17,7 +17,6 @@ use super::fault::{Fault, RunError};
 use super::ledger::Ledger;
 use super::own;
 use super::planning::{self, Draft, Reading};
-use super::state::LockState;
 use super::sweep::Sweep;
 use super::watch::{Event, Watch};
 
@@ -145,7 +144,7 @@ impl<W: World> Backup<W> {
                 shape: settings.shape.clone(),
             }])?;
         }
-        run.tell(Event::Started { run: run.run(), resumed });
+        run.tell(Event::Started { run: run.run(), resumed, shape: run.shape() });
         Ok(())
     }
 
@@ -192,7 +191,7 @@ impl<W: World> Backup<W> {
         ended.map_err(|error| RunError {
             fault: error.into(),
             touched: true,
-            complete: true,
+            complete: false,
             unreleased: None,
         })?;
         Ok(summary)
@@ -237,8 +236,8 @@ impl<W: World> Backup<W> {
             Fault::Held(_) => Ok(()),
             _ => own::release(run).await,
         };
-        let held = run.ledger.look(|state| state.lock) == LockState::Held;
-        let unreleased = (released.is_err() && held).then(|| run.code());
+        // Even where the journal knows of no lock: the answer to DENY may have been lost.
+        let unreleased = released.is_err().then(|| run.code());
         let planned = run.ledger.look(|state| state.planned.is_some());
         let forgotten = !run.resumed && !planned && released.is_ok() && run.ledger.end("").is_ok();
         RunError { fault, touched: !forgotten, complete: false, unreleased }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use crate::backup::{Event, Watch};
 use crate::extract::Half;
+use crate::journal::Shape;
 
 /// Prints the seed's lines.
 pub struct Console {
@@ -12,8 +13,8 @@ pub struct Console {
     pub datamart: String,
     /// The backup topic.
     pub topic: String,
-    /// What the run was asked for, without secrets.
-    pub params: String,
+    /// host:port of the node.
+    pub node: String,
 }
 
 /// Prints a line; nobody listening is no failure of a backup.
@@ -30,11 +31,22 @@ impl Watch for Console {
 }
 
 impl Console {
+    fn params(&self, shape: &Shape) -> String {
+        let Self { node, datamart, topic } = self;
+        let Shape { chunk_size, threads, partitions, datasource, .. } = shape;
+        let datasource = datasource.as_deref().unwrap_or("null");
+        format!(
+            "[node {node}, datamart {datamart}, datasourceType {datasource}, topic {topic}, \
+             partitionsCount {partitions}, threadsCount {threads}, chunkSize {chunk_size}]"
+        )
+    }
+
     fn line(&self, event: Event) -> Option<String> {
-        let Self { datamart, topic, params } = self;
+        let Self { datamart, topic, .. } = self;
         Some(match event {
-            Event::Started { run, resumed } => {
+            Event::Started { run, resumed, shape } => {
                 let how = if resumed { ", resumed" } else { "" };
+                let params = self.params(&shape);
                 format!("Started BACKUP process with params {params}, run {run}{how}")
             }
             Event::Denied { code } => {

@@ -83,10 +83,3 @@ fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
     tracing::debug!(?settings, "started");
     commands::dispatch(settings)
 }
-
-/// The token that the environment holds, for runs that are found again without `--connect`.
-fn token_of_environment() -> Option<crate::extract::prostore::Secret> {
-    let text = std::env::var("DELTAKEEP_TOKEN").ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| crate::extract::prostore::Secret::new(text))
-}

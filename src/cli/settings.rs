@@ -168,8 +168,6 @@ pub struct BackupSettings {
     pub topic: String,
     /// What shapes the content; journalled.
     pub shape: Shape,
-    /// Whether the node may choose for tables outside the asked datasource.
-    pub datasource_fallback: bool,
     /// What becomes of an unfinished run.
     pub on_unfinished: OnUnfinished,
     /// Whether only to print the plan.
@@ -185,6 +183,10 @@ pub struct ResumeSettings {
     pub run: RunChoice,
     /// Node, datamart, token, as far as given again.
     pub connection: Option<Connection>,
+    /// The token where no connection was given again.
+    pub token: Option<Secret>,
+    /// Whether the way of delivery was given again.
+    pub delivery_given: bool,
     /// What was given again of the settings that the run keeps.
     pub again: Again,
     /// Whether only to print what is left.
@@ -264,7 +266,11 @@ impl Settings {
             warnings.push(format!("other users of this host can see what is typed; {better}"));
         }
         let connection = connection(&args.common, around, &mut warnings)?;
-        let task = task(args.command, connection)?;
+        let token = match &connection {
+            Some(connection) => connection.token.clone(),
+            None => token_elsewhere(&args.common, around, &mut warnings)?,
+        };
+        let task = task(args.command, connection, token)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -272,20 +278,24 @@ impl Settings {
     }
 }
 
-fn task(command: Command, connection: Option<Connection>) -> Result<Task, SettingsError> {
+fn task(
+    command: Command,
+    connection: Option<Connection>,
+    token: Option<Secret>,
+) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
         connection.ok_or(SettingsError::Missing { keyword: "--connect" })
     };
     Ok(match command {
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
-        Command::Resume { run, again } => Task::Resume(resume(run, connection, &again)?),
+        Command::Resume { run, again } => Task::Resume(resume(run, connection, token, &again)?),
         Command::Status { run } => Task::Status(RunChoice::parse(run)?),
         Command::List => Task::List,
         Command::Unlock { day, yes } => {
             let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
-        Command::Abandon { run, again } => Task::Abandon(resume(run, connection, &again)?),
+        Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => Task::Sandbox(Box::new(args)),
         #[cfg(feature = "demo")]
@@ -297,11 +307,14 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
 fn resume(
     run: Option<String>,
     connection: Option<Connection>,
+    token: Option<Secret>,
     again: &BackupArgs,
 ) -> Result<Box<ResumeSettings>, SettingsError> {
     Ok(Box::new(ResumeSettings {
         run: RunChoice::parse(run)?,
         connection,
+        token,
+        delivery_given: again.delivery.is_some(),
         again: Again::read(again)?,
         dry_run: again.dry_run,
         means: means(again)?,
@@ -312,6 +325,7 @@ fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, S
     let again = Again::read(args)?;
     let shape = Shape {
         datasource: again.datasource,
+        datasource_fallback: args.datasource_fallback,
         chunk_size: args.chunk_size.unwrap_or(1000),
         threads: args.threads_count.unwrap_or(1),
         partitions: args.partitions_count.unwrap_or(1),
@@ -322,7 +336,6 @@ fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, S
         connection,
         topic: again.topic.ok_or(SettingsError::Missing { keyword: "--topic" })?,
         shape,
-        datasource_fallback: args.datasource_fallback,
         on_unfinished: args.on_unfinished.unwrap_or(OnUnfinished::Resume),
         dry_run: args.dry_run,
         means: means(args)?,
@@ -396,20 +409,33 @@ fn connection(
 ) -> Result<Option<Connection>, SettingsError> {
     let Some(text) = &common.connect else { return Ok(None) };
     let mut connection = Connection::parse(text.expose())?;
-    let (token, from) = match (&connection.token, &common.token_file) {
-        (Some(token), _) => (Some(token.clone()), "--connect"),
-        (None, Some(path)) => (Some(token_file(path, warnings)?), "--tokenFile"),
-        (None, None) => (token_variable(around), "DELTAKEEP_TOKEN"),
+    connection.token = match connection.token {
+        Some(token) => Some(sendable(token, "--connect")?),
+        None => token_elsewhere(common, around, warnings)?,
     };
-    let sendable = |token: &Secret| {
-        let text = token.expose();
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
-    };
-    if token.as_ref().is_some_and(|token| !sendable(token)) {
-        return Err(SettingsError::BadToken { from });
-    }
-    connection.token = token;
     Ok(Some(connection))
+}
+
+/// The token from a file, else from the environment.
+fn token_elsewhere(
+    common: &CommonArgs,
+    around: &Surroundings<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Secret>, SettingsError> {
+    match &common.token_file {
+        Some(path) => sendable(token_file(path, warnings)?, "--tokenFile").map(Some),
+        None => token_variable(around).map(|t| sendable(t, "DELTAKEEP_TOKEN")).transpose(),
+    }
+}
+
+/// A token that a header can carry.
+fn sendable(token: Secret, from: &'static str) -> Result<Secret, SettingsError> {
+    let text = token.expose();
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(token)
+    } else {
+        Err(SettingsError::BadToken { from })
+    }
 }
 
 fn token_variable(around: &Surroundings<'_>) -> Option<Secret> {

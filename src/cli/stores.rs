@@ -88,8 +88,11 @@ impl Store {
     }
 }
 
+/// A number may belong to somebody else after a restart of the host, so the name must be ours too.
 fn is_alive(pid: u32) -> bool {
-    pid != std::process::id() && Path::new("/proc").join(pid.to_string()).exists()
+    let name = |pid: &str| std::fs::read(Path::new("/proc").join(pid).join("comm")).ok();
+    let found = name(&pid.to_string());
+    pid != std::process::id() && found.is_some() && found == name("self")
 }
 
 /// Why no run is chosen.

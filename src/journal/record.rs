@@ -71,6 +71,8 @@ pub struct Progress {
 pub struct Shape {
     /// The datasource asked for.
     pub datasource: Option<String>,
+    /// Tables outside that datasource come from the one that the node chooses.
+    pub datasource_fallback: bool,
     /// Rows per message.
     pub chunk_size: u32,
     /// Unloads and deliveries at once; also the number of lanes and of staging partitions.

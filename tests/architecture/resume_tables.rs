@@ -259,6 +259,10 @@ fn every_delta_is_decided_as_the_table_says() {
                     assert_eq!(issue, highest, "{at}");
                     "adopt its issue"
                 }
+                DeltaDecision::Work { issue, begin } if issue > known.max(highest) => {
+                    assert!(begin && issue == known.max(highest) + 1, "{at}");
+                    "begin a further issue, then work"
+                }
                 DeltaDecision::Work { issue, begin } => {
                     assert_eq!(issue, known.max(highest), "{at}");
                     if begin { "begin, then work" } else { "work" }

@@ -66,6 +66,7 @@ fn started() -> Fact {
         code: LockCode::new(&datamart, 9),
         shape: Shape {
             datasource: Some("adqm".into()),
+            datasource_fallback: true,
             chunk_size: 1000,
             threads: 4,
             partitions: 3,

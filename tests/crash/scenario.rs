@@ -60,7 +60,6 @@ impl Scenario {
             topic: "backup".into(),
             owner,
             shape: self.shape.clone(),
-            datasource_fallback: false,
             retries: 3,
             accept_retention: false,
             tool: "test".into(),
@@ -179,6 +178,7 @@ fn fill(memory: &Memory) -> Shape {
     }
     Shape {
         datasource: None,
+        datasource_fallback: false,
         chunk_size: 1 + (inner.random() % 9) as u32,
         threads: 1 + (inner.random() % 3) as u32,
         partitions: 1 + (inner.random() % 3) as u32,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::backup::{self, Backup, Draft, Event, Summary, Watch};
-use crate::cli::args::{OnUnfinished, Output};
+use crate::cli::args::{Delivery, OnUnfinished, Output};
 use crate::cli::connect::Connection;
 use crate::cli::console::{Console, say};
 use crate::cli::exit_code::{ExitCode, Failure};
@@ -19,17 +19,18 @@ use crate::cli::resume::Again;
 use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
 use crate::cli::signals::{self, Received};
 use crate::cli::stores::{self, Stage, Status, Store};
-use crate::cli::wiring::{self, Addresses, RealWorld};
+use crate::cli::wiring::{self, Addresses, RealWorld, WiringError};
+use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::journal::sled_store::{Kind, SledJournal, store_path};
 use crate::model::{Datamart, LockCode, Owner, RunId};
 
 /// Everything one execution needs.
+#[derive(Clone)]
 struct Job {
     connection: Connection,
     topic: String,
     shape: Shape,
-    datasource_fallback: bool,
     means: Means,
     output: Output,
     world: RealWorld,
@@ -37,26 +38,28 @@ struct Job {
     path: PathBuf,
 }
 
+impl Job {
+    /// The same with another way of delivery.
+    async fn delivering(&self, delivery: Delivery) -> Result<Self, Failure> {
+        let mut job = self.clone();
+        if delivery != self.means.delivery {
+            job.means.delivery = delivery;
+            (job.world, _) = wiring::build(&job.connection, &job.topic, &job.means).await?;
+        }
+        Ok(job)
+    }
+}
+
 type Stop = (tokio::sync::watch::Receiver<bool>, Received);
 
 /// `backup_to_kafka`: an unfinished run of this datamart and topic first, then a fresh one.
 pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result<(), Failure> {
     let stop = listen()?;
-    let BackupSettings { connection, topic, shape, datasource_fallback, means, .. } = asked;
+    let BackupSettings { connection, topic, shape, means, .. } = asked;
     let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
     let datamart = connection.datamart.as_str();
     let path = store_path(dir, &addresses.cluster, &topic, datamart, Kind::Backup);
-    let job = Job {
-        connection,
-        topic,
-        shape,
-        datasource_fallback,
-        means,
-        output,
-        world,
-        addresses,
-        path,
-    };
+    let job = Job { connection, topic, shape, means, output, world, addresses, path };
     if asked.dry_run {
         return dry_run(&job, &stop).await;
     }
@@ -78,7 +81,9 @@ async fn settle_unfinished(
     match how {
         OnUnfinished::Resume => {
             tracing::info!("run {run} is unfinished: it is finished first");
-            execute(job, stop).await.map(Some)
+            let before = stores::read(&job.path)?.map(|store| delivery_of(&store.status));
+            let delivery = before.unwrap_or(job.means.delivery);
+            execute(&job.delivering(delivery).await?, stop).await.map(Some)
         }
         OnUnfinished::Abandon => {
             give_up(job, stop).await?;
@@ -154,42 +159,54 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
     let Store { path, status } = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
     let connection = match asked.connection {
         Some(connection) => connection,
-        None => remembered_connection(&status)?,
+        None => remembered_connection(&status, asked.token)?,
     };
     let mut means = asked.means;
     remember_brokers(&mut means, &status);
+    if !asked.delivery_given {
+        means.delivery = delivery_of(&status);
+    }
     let topic = status.topic.clone();
-    let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
+    let (world, addresses) =
+        wiring::build(&connection, &topic, &means).await.map_err(not_yet_gone_on)?;
     let shape = Shape {
         datasource: None,
+        datasource_fallback: false,
         chunk_size: 1000,
         threads: 1,
         partitions: 1,
         checksums: true,
         asked: None,
     };
-    let datasource_fallback = false;
-    let job = Job {
-        connection,
-        topic,
-        shape,
-        datasource_fallback,
-        means,
-        output,
-        world,
-        addresses,
-        path,
-    };
+    let job = Job { connection, topic, shape, means, output, world, addresses, path };
     Ok(job)
 }
 
-fn remembered_connection(status: &Status) -> Result<Connection, Failure> {
+/// What is refused at the start of a resume leaves the run as resumable as it was.
+fn not_yet_gone_on(error: WiringError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code {
+        ExitCode::Refused => Failure { code: ExitCode::Stopped, ..failure },
+        _ => failure,
+    }
+}
+
+/// How the last execution of a run delivered: without transactions its tail has to settle.
+fn delivery_of(status: &Status) -> Delivery {
+    let idempotent = status.delivery == delivery_name(Delivery::Idempotent);
+    if idempotent { Delivery::Idempotent } else { Delivery::Transactions }
+}
+
+fn delivery_name(delivery: Delivery) -> String {
+    format!("{delivery:?}").to_lowercase()
+}
+
+fn remembered_connection(status: &Status, token: Option<Secret>) -> Result<Connection, Failure> {
     let datamart = Datamart::parse(&status.datamart).map_err(|error| Failure {
         code: ExitCode::Usage,
         message: error.to_string(),
         next: "deltakeep resume with --connect HOST:PORT/DATAMART".to_owned(),
     })?;
-    let token = crate::cli::token_of_environment();
     Ok(Connection { node: status.node.clone(), datamart, token })
 }
 
@@ -235,7 +252,6 @@ fn settings(job: &Job) -> backup::Settings {
             started: jiff::Timestamp::now().strftime("%Y%m%dt%H%Mz").to_string(),
         },
         shape: job.shape.clone(),
-        datasource_fallback: job.datasource_fallback,
         retries: job.means.kafka_retries,
         accept_retention: job.means.accept_retention,
         tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -263,18 +279,8 @@ fn watchers(job: &Job, silent: bool) -> Arc<dyn Watch> {
     Arc::new(Console {
         datamart: job.connection.datamart.to_string(),
         topic: job.topic.clone(),
-        params: params(job),
+        node: job.connection.node.clone(),
     })
-}
-
-fn params(job: &Job) -> String {
-    let Shape { chunk_size, threads, partitions, datasource, .. } = &job.shape;
-    let datasource = datasource.as_deref().unwrap_or("null");
-    format!(
-        "[node {}, datamart {}, datasourceType {datasource}, topic {}, partitionsCount \
-         {partitions}, threadsCount {threads}, chunkSize {chunk_size}]",
-        job.connection.node, job.connection.datamart, job.topic
-    )
 }
 
 /// One execution of the engine, from wherever the journal stands.
@@ -282,6 +288,9 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     let progress = Arc::new(Progress::new(job.path.clone(), first_status(job), job.output));
     let watch = Several(vec![watchers(job, false), progress.clone()]);
     let backup = open(job, stop, Arc::new(watch))?;
+    if job.output == Output::Text {
+        eprintln!("journal {}", job.path.display());
+    }
     let done = tokio::select! {
         done = backup.execute() => done,
         never = progress.clone().tick() => match never {},
@@ -298,8 +307,7 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
         }
         Err(error) => {
             let failure = report::of_run(&error, stop.1.first());
-            let unfinished = error.touched && !error.complete;
-            status.stage = if unfinished { Stage::Stopped } else { Stage::Done };
+            status.stage = if error.touched { Stage::Stopped } else { Stage::Done };
             status.failure = Some(failure.message.clone());
             if error.touched {
                 // The failure itself matters more than one of telling it.
@@ -322,7 +330,7 @@ fn first_status(job: &Job) -> Status {
         node: job.connection.node.clone(),
         kafka_brokers: job.addresses.backup.clone(),
         kafka_brokers_core: job.addresses.core.clone(),
-        delivery: format!("{:?}", job.means.delivery).to_lowercase(),
+        delivery: delivery_name(job.means.delivery),
         code: known.as_ref().map(|s| s.code.clone()).unwrap_or_default(),
         started: known.map_or_else(now, |s| s.started),
         updated: now(),
@@ -338,7 +346,10 @@ fn first_status(job: &Job) -> Status {
 async fn give_up(job: &Job, stop: &Stop) -> Result<String, Failure> {
     let backup = open(job, stop, watchers(job, false))?;
     let run = backup.unfinished().map(|(run, _)| run.to_string()).unwrap_or_default();
-    backup.abandon().await.map_err(|error| report::of_run(&error, stop.1.first()))?;
+    backup.abandon().await.map_err(|error| Failure {
+        next: format!("deltakeep abandon {run}, once what it names is there again"),
+        ..report::of_run(&error, stop.1.first())
+    })?;
     let status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
     stores::write(&job.path, &status)?;
     tracing::info!("run {run} is given up");
@@ -366,8 +377,16 @@ fn account(job: &Job, summary: &Summary, before: Option<&Summary>) {
     say("BACKUP is done");
 }
 
+/// Works in a journal of its own, which is thrown away: the real one is not even opened.
 async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
-    let drafted = open(job, stop, watchers(job, true))?.draft().await;
+    let folder = std::env::temp_dir().join(format!("deltakeep-{}", Uuid::new_v4().simple()));
+    let throw_away = Job { path: folder.join("dry-run"), ..job.clone() };
+    let drafted = match open(&throw_away, stop, watchers(job, true)) {
+        Ok(backup) => Ok(backup.draft().await),
+        Err(failure) => Err(failure),
+    };
+    let _ = std::fs::remove_dir_all(&folder);
+    let drafted = drafted?;
     let draft = drafted.map_err(|error| report::of_run(&error, stop.1.first()))?;
     say(&match job.output {
         Output::Json => draft_json(job, &draft),
