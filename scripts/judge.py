@@ -255,11 +255,14 @@ class Increment:
 class Judge:
     """Takes messages, then gives the verdict."""
 
-    def __init__(self, datamart, allow_copies):
+    def __init__(self, datamart, allow_copies, dump=False):
         self.datamart, self.allow_copies = datamart, allow_copies
+        self.dump = [] if dump else None
         self.increments, self.problems, self.messages = {}, [], 0
 
     def take(self, key_bytes, body_bytes, partition, where):
+        if self.dump is not None:
+            self.dump.append((partition, key_bytes, body_bytes))
         try:
             reader, records = decode(key_bytes)
             (key,) = records
@@ -300,6 +303,13 @@ class Judge:
             problems += [f"{place}: {problem}" for problem in increment.problems]
         return {"datamart": self.datamart, "messages": self.messages, "copies": copies,
                 "deltas": deltas, "incomplete": incomplete, "problems": problems}
+
+
+def message(partition, key_bytes, body_bytes):
+    """A message with all that is in it, for those who know what to expect."""
+    reader, rows = decode(body_bytes)
+    return {"partition": partition, "key": decode(key_bytes)[1][0],
+            "schema": reader.writer_schema, "rows": rows}
 
 
 def unreadable(topic, reason):
@@ -388,6 +398,8 @@ def arguments():
     parser.add_argument("--expect", type=pathlib.Path, help="JSON of another run to be equal to")
     parser.add_argument("--single", action="store_true",
                         help="a second complete increment of a delta is a problem")
+    parser.add_argument("--dump", action="store_true",
+                        help="all messages of the topic too, with every value")
     parser.add_argument("--allow-copies", action="store_true",
                         help="identical copies are counted, not a problem (idempotent delivery)")
     args = parser.parse_args()
@@ -398,13 +410,15 @@ def arguments():
 
 def main():
     args = arguments()
-    judge = Judge(args.datamart, args.allow_copies)
+    judge = Judge(args.datamart, args.allow_copies, args.dump)
     if args.golden is not None:
         partitions = read_golden(judge, args.golden)
     else:
         partitions = read_topic(judge, args.brokers, args.topic)
     # Through JSON and back, so that a run compares with a file as files compare with each other.
     verdict = json.loads(json.dumps(judge.verdict(partitions, args.single)))
+    if args.dump:
+        verdict["dump"] = [message(*read) for read in judge.dump]
     if args.expect is not None:
         expected = json.loads(args.expect.read_text())
         verdict["problems"] += [f"expected: {line}" for line in differences(verdict, expected)]

@@ -36,6 +36,24 @@ const FAULTS: &[&str] = &[
     "stale-delta-ok",
 ];
 
+/// What a process is waited for to print, before half of the kills.
+const LINES: &[&str] = &[
+    "Deny changes",
+    "Started backup delta processing",
+    "Successfully created download ext table",
+    ", added rows",
+    ", removed rows",
+    "Successfully dropped download ext table",
+    "Successfully expload",
+    "Trying to send data message",
+    "Successfully archived delta table",
+    "Start archiving delta changelog",
+    "Trying to send changelog message",
+    "delta num 1",
+    "Allow changes",
+    "BACKUP is done",
+];
+
 #[test]
 fn a_run_killed_at_random_loses_and_doubles_nothing() {
     let given = std::env::var("DELTAKEEP_SEED").ok();
@@ -181,11 +199,16 @@ impl Round {
             let nth = 1 + self.chance.below(8);
             node.fault(&format!("{}@{nth}", self.chance.pick(FAULTS)));
         }
-        // A resume has less to do: the first kill may come at any time, the others sooner.
-        let part = if self.runs.is_empty() { 100 } else { 65 };
-        let span = self.span * (1 + self.chance.below(part)) as u32 / 100;
+        let span = self.span * (1 + self.chance.below(100)) as u32 / 100;
         let kill_node = self.chance.percent(10);
-        let process = self.start();
+        let mut process = self.start();
+        // By time alone, kills would miss what takes little of it.
+        let by_line = self.chance.percent(50);
+        let line = *self.chance.pick(LINES);
+        let span = if by_line { span / 8 } else { span };
+        if by_line {
+            process.meet_line(line, Duration::from_secs(10));
+        }
         if kill_node {
             std::thread::sleep(span / 2);
             node.kill();

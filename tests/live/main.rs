@@ -4,8 +4,10 @@
 
 mod command_line;
 mod kill;
+mod operator;
 mod process;
 mod restart;
+mod rig;
 mod sandbox;
 mod seed_example;
 mod support;

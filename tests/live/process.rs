@@ -121,9 +121,26 @@ impl Process {
         assert!(sent.expect("kill runs").success(), "no {name} for {pid}");
     }
 
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_none()
+    }
+
+    /// Its number, as messages name it.
+    pub fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
     /// What stdout holds so far.
     pub fn stdout(&self) -> String {
         read(&self.output.with_extension("out"))
+    }
+
+    /// Waits until a line of stdout holds this text, the process ends, or the time is over.
+    pub fn meet_line(&mut self, text: &str, within: Duration) {
+        let began = Instant::now();
+        while !self.stdout().contains(text) && began.elapsed() < within && self.is_alive() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until a line of stdout holds this text.

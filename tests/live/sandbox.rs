@@ -41,6 +41,13 @@ impl Sandbox {
         (self.child, _) = serve(&self.data, &self.address.clone(), &self.words);
     }
 
+    /// Stops answering without ending, or goes on: STOP or CONT.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
     fn send(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let client = reqwest::Client::new();

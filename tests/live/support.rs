@@ -23,6 +23,13 @@ pub fn kafka() -> String {
     setting("DELTAKEEP_TEST_KAFKA")
 }
 
+/// The brokers that the test's ZooKeeper knows of.
+pub fn registered_brokers() -> String {
+    let address = setting("DELTAKEEP_TEST_ZOOKEEPER");
+    let time = Duration::from_secs(15);
+    block_on(deltakeep::extract::zookeeper::brokers(&address, "", time)).expect("brokers")
+}
+
 /// Runs what answers later.
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -132,7 +139,7 @@ pub fn judge(
     let path = folder.join(format!("{topic}.json"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/judge.py");
     let mut command = Command::new(setting("DELTAKEEP_PYTHON"));
-    command.arg(script).arg("--single").args(["--brokers", brokers, "--topic", topic]);
+    command.arg(script).args(["--single", "--dump", "--brokers", brokers, "--topic", topic]);
     command.args(["--datamart", datamart]).arg("--json").arg(&path);
     if let Some(expect) = expect {
         command.arg("--expect").arg(expect);
