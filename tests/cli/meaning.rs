@@ -123,7 +123,7 @@ fn keywords_work_in_kebab_case_and_connect_after_the_command_too() {
     let means = settings.means;
     assert_eq!((means.kafka_retries, means.delivery), (0, Delivery::Idempotent));
     assert_eq!((means.unload_stall, means.accept_retention), (Duration::from_secs(120), true));
-    assert!(settings.dry_run && settings.shape.datasource_fallback);
+    assert!(settings.dry_run && shape.datasource_fallback);
     assert_eq!(settings.on_unfinished, OnUnfinished::Fail);
 }
 
