@@ -143,7 +143,10 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
             Err(error) => error,
         };
         let answered = matches!(error, SourceError::Refused { .. });
-        run.ledger.note([Fact::AttemptDropped { name: attempt.name.clone(), answered }])?;
+        let dropped = Fact::AttemptDropped { name: attempt.name.clone(), answered };
+        // A refusal does not say so, but too large a message is its commonest reason (D5).
+        let shrunk = answered.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
+        run.ledger.note([dropped].into_iter().chain(shrunk))?;
         if matches!(error, SourceError::NoRights { .. } | SourceError::NoDatamart { .. }) {
             return Err(error.into());
         }
@@ -159,6 +162,11 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
 }
 
+/// Half the rows per message for the further unloads of a delta; none below one row.
+fn shrunk(delta: Delta, rows: u32) -> Option<Fact> {
+    (rows > 1).then_some(Fact::ChunksShrunk { delta: delta.num, rows: rows / 2 })
+}
+
 async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result<Attempt, Fault> {
     let shape = run.shape();
     let nonce = (run.settings.nonce)() as u32;
@@ -168,8 +176,27 @@ async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result
         table: pair.table.name.clone(),
         datasource: datasource(run, pair, shape.datasource.map(Datasource)).await?,
         partitions: shape.threads,
-        chunk_size: shape.chunk_size,
+        chunk_size: chunk_size(run, pair),
     })
+}
+
+fn chunk_size<W: World>(run: &Context<W>, pair: &Pair) -> u32 {
+    let shrunk = run.ledger.look(|state| state.chunk_sizes.get(&pair.delta.num).copied());
+    shrunk.unwrap_or_else(|| run.shape().chunk_size)
+}
+
+/// Writes the delta again with fewer rows per message, because one does not fit, or because an
+/// unload that is not whole may have met one (recording 19).
+///
+/// # Errors
+/// Those of the journal.
+pub fn reissue_smaller<W: World>(
+    run: &Context<W>,
+    pair: &Pair,
+    reason: &str,
+) -> Result<Fault, Fault> {
+    run.ledger.note(shrunk(pair.delta, chunk_size(run, pair)))?;
+    reissue(run, pair.delta, pair.issue, reason)
 }
 
 /// Named in every statement: halves of two datasources must never mix (D4.4).
@@ -242,7 +269,7 @@ pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), 
         (attempt, tally::require_whole(&sum))
     });
     if let (Some(_), Err(incomplete)) = (&attempt, whole) {
-        return Err(reissue(run, pair.delta, pair.issue, &incomplete.to_string())?);
+        return Err(reissue_smaller(run, pair, &incomplete.to_string())?);
     }
     let (delta, issue, table) = key;
     let sums = pair.sums.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -189,6 +189,13 @@ pub enum Fact {
     },
     /// Every delta of the plan is done; leftovers and lock come next.
     Finished,
+    /// Messages of a delta did not fit: its further unloads are asked for fewer rows each.
+    ChunksShrunk {
+        /// The delta.
+        delta: DeltaNum,
+        /// Rows per message from here on.
+        rows: u32,
+    },
 }
 
 /// What a journal holds of the run that is not ended.

@@ -3,6 +3,7 @@
 
 use crate::catalog::{CatalogError, Seen, TopicReader, TopicState};
 use crate::deliver::{Lane, Message, Sink, SinkError};
+use crate::format::read_label;
 use crate::model::{Offset, Partition, RunId};
 
 use super::world::{Inner, Memory};
@@ -73,6 +74,12 @@ impl Lane for MemoryLane {
         memory
             .call("send", |inner| {
                 self.fenced(inner)?;
+                let (bytes, limit) = (message.body.len(), inner.faults.topic_bytes as usize);
+                // A changelog cannot be made smaller than its largest statement.
+                let is_data = read_label(&message.body).is_ok_and(|label| label.src.is_some());
+                if is_data && limit > 0 && bytes > limit {
+                    return Err(SinkError::TooLarge { bytes, limit });
+                }
                 let partition = message.partition.0 as usize;
                 let offset = inner.topic[partition].len();
                 inner.topic[partition].push(Stored::Hidden(message));

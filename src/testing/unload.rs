@@ -178,10 +178,16 @@ impl Source for Memory {
 /// The connector's end of an INSERT: everything is there, or it fails, or it lies.
 fn answer(inner: &mut Inner, attempt: &Attempt) -> Result<(), SourceError> {
     let name = attempt.name.0.as_str();
-    let percent = inner.faults.bad_unloads;
+    let (percent, most) = (inner.faults.bad_unloads, inner.faults.connector_rows);
     let bad = inner.chance(percent);
     let mut chunks =
         inner.staging.get_mut(name).map(|s| std::mem::take(&mut s.to_come)).unwrap_or_default();
+    if most > 0 && u64::from(attempt.chunk_size) > most && chunks.len() > 1 {
+        // A message that its producer refuses: 500, and yet an empty last chunk (recording 19).
+        chunks.retain(|chunk| chunk.is_last);
+        inner.spread(name, chunks);
+        return Err(refused(attempt));
+    }
     let fails = bad && inner.chance(50);
     if bad && chunks.len() > 1 {
         // The lie of recording 19: the last chunk is there, others are not.

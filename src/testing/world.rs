@@ -26,6 +26,10 @@ pub struct Faults {
     pub interrupted: u64,
     /// A sealed staging topic is lost between two executions.
     pub lost_staging: u64,
+    /// Not a percentage: most rows that a message of a connector may hold; 0 for any.
+    pub connector_rows: u64,
+    /// Not a percentage: most bytes that a data body of the backup topic may hold; 0 for any.
+    pub topic_bytes: u64,
 }
 
 /// What the worlds share.

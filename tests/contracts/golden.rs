@@ -110,6 +110,7 @@ fn working() -> Vec<(&'static str, Fact)> {
         ("table_done", Fact::TableDone { delta, issue: 1, table, sums }),
         ("delta_done", Fact::DeltaDone { delta, issue: 1 }),
         ("finished", Fact::Finished),
+        ("chunks_shrunk", Fact::ChunksShrunk { delta, rows: 500 }),
     ]
 }
 
