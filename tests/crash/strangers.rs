@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use deltakeep::backup::{Event, Fault, Holder, Refusal, Watch};
+use deltakeep::backup::{Event, Fault, Holder, Refusal, Settings, Watch};
 use deltakeep::format::decode_key;
 use deltakeep::model::{Change, DeltaDate, DeltaNum, Owner, RunId};
 use deltakeep::testing::{Memory, Stored};
@@ -145,23 +145,61 @@ async fn a_marker_taken_over_under_a_running_backup_ends_it_without_a_changelog(
 
 #[tokio::test(start_paused = true)]
 async fn what_is_checkpointed_is_not_read_again() {
-    let mut scenario = Scenario::new(12);
-    let mut delivered = 0;
+    let mut stopped = 0;
+    for seed in 1..100 {
+        let mut scenario = Scenario::new(seed);
+        stopped += u32::from(stop_half_way_and_resume(&mut scenario).await);
+    }
+    assert!(stopped > 5, "only {stopped} streams were stopped half way");
+}
+
+async fn stop_half_way_and_resume(scenario: &mut Scenario) -> bool {
     for step in (100..).step_by(50) {
         if !matches!(scenario.execute(Some(step)).await, Ended::Killed) {
-            break;
+            return false;
         }
-        let state = deltakeep::backup::State::of(saved(&scenario));
+        let state = deltakeep::backup::State::of(saved(scenario));
         let most = state.progress.values().map(|p| p.chunks).max().unwrap_or(0);
         scenario.memory.lock().calls.clear();
         if most > 1 {
-            delivered = most;
             let key = state.progress.iter().find(|(_, p)| p.chunks == most).unwrap().0.clone();
-            check_reads(&mut scenario, &key, most).await;
-            break;
+            check_reads(scenario, &key, most).await;
+            return true;
         }
     }
-    assert!(delivered > 1, "no stream was stopped half way");
+    false
+}
+
+#[tokio::test(start_paused = true)]
+async fn increments_that_dead_executions_began_wear_no_resume_out() {
+    for seed in 1..100 {
+        let mut scenario = Scenario::new(seed);
+        if lose_unloads(&mut scenario, 2 * Settings::ISSUES).await {
+            let summary = scenario.finish().await;
+            return super::judge::check(&scenario.memory, &summary, seed);
+        }
+    }
+    panic!("no scenario lost so many unloads");
+}
+
+/// Loses the unload of chunks that are in the topic already, so often that its delta is begun
+/// again more than `most` times; false where the run ends before.
+async fn lose_unloads(scenario: &mut Scenario, most: u32) -> bool {
+    let mut issue = 0;
+    for step in (80..4000).step_by(9) {
+        if !matches!(scenario.execute(Some(80 + step % 200)).await, Ended::Killed) {
+            return false;
+        }
+        let state = deltakeep::backup::State::of(saved(scenario));
+        issue = state.issues.values().max().copied().unwrap_or(0);
+        if issue > most {
+            break;
+        }
+        if state.progress.iter().any(|(key, p)| p.chunks > 0 && key.issue == issue) {
+            scenario.memory.lock().staging.clear();
+        }
+    }
+    issue > most
 }
 
 fn saved(scenario: &Scenario) -> deltakeep::journal::Saved {

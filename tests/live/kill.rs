@@ -186,7 +186,7 @@ impl Round {
     fn start(&mut self) -> Process {
         let resume = self.keep.state.join("journal").exists() && self.chance.percent(60);
         if resume {
-            self.keep.start_as(&[], &["resume"])
+            self.keep.start_as(&[], &["resume", "--unloadStall", "1s"])
         } else {
             self.keep.start(&refs(&self.words))
         }
