@@ -46,6 +46,8 @@ const LINES: &[&str] = &[
     "Successfully dropped download ext table",
     "Successfully expload",
     "Trying to send data message",
+    "Trying to send data message",
+    "Trying to send data message",
     "Successfully archived delta table",
     "Start archiving delta changelog",
     "Trying to send changelog message",
@@ -186,7 +188,7 @@ impl Round {
     fn start(&mut self) -> Process {
         let resume = self.keep.state.join("journal").exists() && self.chance.percent(60);
         if resume {
-            self.keep.start_as(&[], &["resume"])
+            self.keep.start_as(&[], &["resume", "--unloadStall", "1s"])
         } else {
             self.keep.start(&refs(&self.words))
         }
@@ -202,13 +204,15 @@ impl Round {
         let span = self.span * (1 + self.chance.below(100)) as u32 / 100;
         let kill_node = self.chance.percent(10);
         let mut process = self.start();
-        // By time alone, kills would miss what takes little of it.
-        let by_line = self.chance.percent(50);
-        let line = *self.chance.pick(LINES);
-        let span = if by_line { span / 8 } else { span };
-        if by_line {
-            process.meet_line(line, Duration::from_secs(10));
-        }
+        // By time alone, kills would miss what takes little of it, commits above all.
+        let span = match self.chance.percent(60) {
+            true => {
+                let (line, nth) = (*self.chance.pick(LINES), 1 + self.chance.below(12));
+                process.meet_line(line, nth as usize, self.span * 2);
+                Duration::from_millis(self.chance.below(40))
+            }
+            false => span,
+        };
         if kill_node {
             std::thread::sleep(span / 2);
             node.kill();

@@ -3,6 +3,7 @@
 //! environment (scripts/test), and without them the tests fail.
 
 mod command_line;
+mod faults;
 mod kill;
 mod operator;
 mod process;

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use crate::rig::Rig;
 use crate::support::{eventually, topics, unique};
 
+/// With the patience of tests, and nothing told again that the run knows.
+const RESUME: &[&str] = &["resume", "--unloadStall", "1s"];
+
 #[test]
 fn a_signal_ends_a_run_in_order_and_a_resume_completes_it() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
@@ -22,7 +25,7 @@ fn a_signal_ends_a_run_in_order_and_a_resume_completes_it() {
             assert!(!rig.node.is_locked("d"), "{signal} after {line}: {stopped}");
             let leftovers = rig.node.leftovers("d");
             assert!(!leftovers.contains(&"deltakeep_owner".to_owned()), "{leftovers:?}");
-            let resumed = rig.keep.elsewhere("state").start_as(&[], &["resume"]).wait();
+            let resumed = rig.keep.elsewhere("state").start_as(&[], RESUME).wait();
             assert_eq!(resumed.code, Some(0), "{resumed}");
             assert_eq!(resumed.run(), stopped.run());
             rig.judge_against(&expect);
@@ -47,7 +50,7 @@ fn a_second_signal_ends_at_once_even_where_the_node_is_silent() {
     assert_eq!(ended.code, Some(143), "{ended}");
     assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
     rig.node.clear_faults();
-    rig.keep.expect(0, &["resume"]);
+    rig.keep.expect(0, RESUME);
     rig.judge(&[0, 1]);
     rig.require_free();
 }
@@ -64,7 +67,7 @@ fn status_and_list_tell_of_killed_stopped_and_done_runs() {
     }
     let next = format!("next: deltakeep resume {run}");
     assert!(rig.keep.expect(0, &["status", &run[..8]]).stdout.contains(&next));
-    rig.keep.expect(0, &["resume", &run[..8]]);
+    rig.keep.expect(0, &["resume", &run[..8], "--unloadStall", "1s"]);
     let done = rig.keep.expect(0, &["status", &run]);
     assert!(done.stdout.contains("done") && done.stdout.contains("2 of 2 deltas"), "{done}");
     let nothing = rig.keep.expect(2, &["resume"]);
@@ -77,7 +80,7 @@ fn an_abandoned_run_leaves_nothing_but_what_it_delivered() {
     let rig = Rig::new("abandon");
     let run = rig.leave_killed_run(&rig.words(&[]));
     assert!(rig.node.is_locked("d"));
-    let done = rig.keep.expect(0, &["abandon"]);
+    let done = rig.keep.expect(0, &["abandon", "--unloadStall", "1s"]);
     assert!(done.stdout.contains(&run), "{done}");
     rig.require_free();
     let prefix = format!("deltakeep_{}", &run[..8]);
@@ -103,10 +106,10 @@ fn unlock_gives_a_dead_runs_lock_back_and_the_run_can_still_go_on() {
     assert!(!rig.node.is_locked("d"));
     let nothing = rig.keep.expect(0, &["unlock"]);
     assert!(nothing.stdout.contains("nothing to unlock"), "{nothing}");
-    rig.leave_killed_run(&["resume"]);
+    rig.leave_killed_run(RESUME);
     other.expect(0, &["unlock", "--yes"]);
     assert!(!rig.node.is_locked("d"));
-    rig.keep.expect(0, &["resume"]);
+    rig.keep.expect(0, RESUME);
     rig.judge(&[0, 1]);
     rig.require_free();
 }
@@ -191,8 +194,8 @@ fn of_several_unfinished_runs_one_must_be_named() {
             assert!(asked.stderr.contains(run.as_str()), "{command}: {asked}");
         }
     }
-    rig.keep.expect(0, &["resume", &first]);
-    rig.keep.expect(0, &["abandon"]);
+    rig.keep.expect(0, &["resume", &first, "--unloadStall", "1s"]);
+    rig.keep.expect(0, &["abandon", "--unloadStall", "1s"]);
     rig.judge(&[0, 1]);
     rig.require_free();
 }

@@ -135,11 +135,14 @@ impl Process {
         read(&self.output.with_extension("out"))
     }
 
-    /// Waits until a line of stdout holds this text, the process ends, or the time is over.
-    pub fn meet_line(&mut self, text: &str, within: Duration) {
+    /// Waits until so many lines of stdout hold this text, the process ends, or the time is over.
+    pub fn meet_line(&mut self, text: &str, nth: usize, within: Duration) {
         let began = Instant::now();
-        while !self.stdout().contains(text) && began.elapsed() < within && self.is_alive() {
-            std::thread::sleep(Duration::from_millis(5));
+        while self.stdout().matches(text).count() < nth && began.elapsed() < within {
+            if !self.is_alive() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 

@@ -61,7 +61,7 @@ impl Rig {
 
     /// Kills a backup -9 while it unloads; returns its run.
     pub fn leave_killed_run(&self, words: &[&str]) -> String {
-        self.slow(300);
+        self.slow(80);
         let mut process = self.keep.start(words);
         process.await_line("Successfully created download ext table");
         let killed = process.wait_for(std::time::Duration::ZERO).expect_err("it was not done");

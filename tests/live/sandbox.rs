@@ -4,11 +4,10 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{block_on, eventually};
+use crate::support::block_on;
 
 /// A node that can be killed and started again at the same address with the same data.
 pub struct Sandbox {
@@ -123,12 +122,6 @@ impl Sandbox {
         }
         self.sql(datamart, &format!("ALLOW_CHANGES({datamart}, 'nobody')"));
         false
-    }
-
-    /// Waits until a statement of this beginning was received.
-    pub fn await_call(&self, beginning: &str) {
-        let came = || self.calls().iter().any(|call| call.starts_with(beginning));
-        assert!(eventually(Duration::from_secs(30), came), "no {beginning} within 30 s");
     }
 }
 

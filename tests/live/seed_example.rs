@@ -54,22 +54,25 @@ fn the_seeds_example_comes_out_value_by_value() {
     let run = done.run().expect("a run");
     let found = judge((&brokers, &topic, "sourcedb"), None, folder.path(), &topic);
     let messages = found.verdict["dump"].as_array().expect("messages");
-    let [data, changelog] = &messages[..] else { panic!("{} messages", messages.len()) };
+    // The half that is empty has a message too: an empty one.
+    let [data, empty, changelog] = &messages[..] else { panic!("{messages:#?}") };
     check_data(data, &run, &date);
+    assert_eq!(empty["key"], key(&run, &date, json!("table1_adqm"), (2, true)));
+    assert_eq!((&empty["rows"], &empty["schema"]), (&json!([]), &data["schema"]));
     check_changelog(changelog, &run, &date);
     node.sql("", "DROP DATABASE sourcedb");
 }
 
-fn key(run: &str, date: &Value, table: Value) -> Value {
+fn key(run: &str, date: &Value, table: Value, (chunk, is_last): (u64, bool)) -> Value {
     json!({
         "incrementId": run, "messageType": u8::from(table.is_null()), "datamart": "sourcedb",
         "deltaNum": 0, "deltaDate": date, "tableName": table, "streamNumber": 1,
-        "streamTotal": 1, "chunkNumber": 1, "isLastChunk": true,
+        "streamTotal": 1, "chunkNumber": chunk, "isLastChunk": is_last,
     })
 }
 
 fn check_data(message: &Value, run: &str, date: &Value) {
-    assert_eq!(message["key"], key(run, date, json!("table1_adqm")));
+    assert_eq!(message["key"], key(run, date, json!("table1_adqm"), (1, false)));
     assert_eq!(message["partition"], 0);
     let row = json!({
         "id": 1, "boolean_col": false, "int32_col": 32768, "int_col": 65537,
@@ -90,7 +93,7 @@ fn check_data(message: &Value, run: &str, date: &Value) {
 }
 
 fn check_changelog(message: &Value, run: &str, date: &Value) {
-    assert_eq!(message["key"], key(run, date, Value::Null));
+    assert_eq!(message["key"], key(run, date, Value::Null, (1, true)));
     let rows = message["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 1);
     let text = rows[0].to_string();

@@ -97,16 +97,6 @@ pub fn partitions(brokers: &str, topic: &str) -> Option<usize> {
     block_on(admin(brokers).ranges(topic)).expect("ranges").map(|ranges| ranges.len())
 }
 
-/// Messages in a topic, those of transactions that were given up and their marks counted too.
-pub fn messages(brokers: &str, topic: &str) -> i64 {
-    let ranges = block_on(admin(brokers).ranges(topic)).expect("ranges").unwrap_or_default();
-    ranges.iter().map(|(low, high)| high - low).sum()
-}
-
-pub fn create_topic(brokers: &str, topic: &str, partitions: u32, settings: &[(&str, &str)]) {
-    block_on(admin(brokers).create(topic, partitions, settings)).expect("a topic");
-}
-
 pub fn delete_topic(brokers: &str, topic: &str) {
     block_on(admin(brokers).delete(topic)).expect("deleted");
 }
