@@ -14,6 +14,14 @@ use crate::model::{Offset, RunId};
 /// Bytes handed to a producer and not yet acknowledged, by lane. More only costs the idempotent
 /// client processor time, and lengthens what a crash repeats (DESIGN D5).
 const UNDER_WAY: usize = 2 << 20;
+/// How a producer waits for a batch to fill. While five *messages* are under way (not requests) the
+/// idempotent client sends no more, and where what waits is older than its linger time it asks the
+/// clock and the socket without pause: three quarters of all processor time. So the linger time is
+/// longer than an answer takes; a commit does not wait for it. Batches of a quarter of what may be
+/// under way are sent as soon as they are full.
+const FULL_BATCHES: &[(&str, &str)] = &[("linger.ms", "50"), ("batch.size", "524288")];
+/// Without transactions the end of a commit is only waited for, so waits must be short.
+const SHORT_WAITS: &[(&str, &str)] = &[("linger.ms", "5")];
 /// What a record and its batch add to key and body, rounded up.
 const FRAMING: usize = 128;
 /// The brokers' default of max.message.bytes, where they do not tell the topic's.
@@ -23,6 +31,8 @@ const DEFAULT_LIMIT: usize = 1_048_588;
 const TRANSACTION: &str = "120000";
 /// How long to wait for the transaction coordinator.
 const COORDINATOR: Duration = Duration::from_secs(60);
+/// How long a failed commit may wait for the reason.
+const HEAR: Duration = Duration::from_secs(1);
 /// How long an aborting lane may hold up its owner.
 const ABORT: Duration = Duration::from_secs(2);
 /// How often the tail is looked at while it settles.
@@ -77,7 +87,11 @@ impl KafkaSink {
     }
 
     fn start(&self, run: RunId, lane: u32, limit: usize) -> Result<Started, Failure> {
-        let mut config = self.brokers.producer(limit);
+        let batching = match self.delivery {
+            Delivery::Transactions => FULL_BATCHES,
+            Delivery::Idempotent => SHORT_WAITS,
+        };
+        let mut config = self.brokers.producer(limit, batching);
         match self.delivery {
             Delivery::Transactions => {
                 config.set("transactional.id", format!("deltakeep-{run}-{lane}"));
@@ -251,11 +265,16 @@ impl KafkaLane {
         producer: ThreadedProducer<LaneContext>,
     ) -> Result<(), SinkError> {
         let reports = Arc::clone(&self.reports);
-        let commit = move || {
-            // All reports are in: the client has nothing to flush, only to end the transaction.
-            producer.commit_transaction(COORDINATOR).map_err(|e| reports.explain(&e))
-        };
-        blocking(commit).await.map_err(|failure| self.fail(failure, 0))?;
+        // Sends what still waits for a full batch, and takes its reports.
+        let commit =
+            move || producer.commit_transaction(COORDINATOR).map_err(|e| reports.explain(&e));
+        if let Err(failure) = blocking(commit).await {
+            // Why a message failed says more than that its transaction did. Its report may still
+            // be on its way.
+            let told = tokio::time::timeout(HEAR, self.reports.all()).await;
+            let (failure, largest) = told.ok().and_then(Result::err).unwrap_or((failure, 0));
+            return Err(self.fail(failure, largest));
+        }
         self.begun = false;
         Ok(())
     }
@@ -294,11 +313,11 @@ impl Lane for KafkaLane {
         }
         // A commit that is abandoned half way leaves an unknown outcome as an error does.
         self.broken = true;
-        let arrived = self.reports.all().await;
-        arrived.map_err(|(failure, largest)| self.fail(failure, largest))?;
         if self.begun {
             self.finish_transaction(producer).await?;
         }
+        let arrived = self.reports.all().await;
+        arrived.map_err(|(failure, largest)| self.fail(failure, largest))?;
         self.broken = false;
         Ok(self.reports.take())
     }

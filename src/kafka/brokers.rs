@@ -138,9 +138,10 @@ impl Brokers {
         config
     }
 
-    /// Settings of a producer; `limit` is the topic's max.message.bytes.
-    pub(crate) fn producer(&self, limit: usize) -> ClientConfig {
-        let mut config = self.base(&[("linger.ms", "5")]);
+    /// Settings of a producer; `limit` is the topic's max.message.bytes, `defaults` are the user's
+    /// to change.
+    pub(crate) fn producer(&self, limit: usize, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.base(defaults);
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -241,7 +242,8 @@ mod tests {
     #[test]
     fn what_the_tool_owns_is_set_whatever_the_user_gave() {
         let brokers = Brokers::new("a:1", properties(&[("linger.ms", "50")]));
-        let config = brokers.map(|b| b.producer(4 << 20)).unwrap_or_default();
+        let config =
+            brokers.map(|b| b.producer(4 << 20, &[("linger.ms", "5")])).unwrap_or_default();
         assert_eq!(config.get("linger.ms"), Some("50"));
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("message.max.bytes"), Some("4194304"));
