@@ -16,7 +16,8 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
 
 /// Resumable backups of Prostore datamarts into a Kafka topic.
 ///
-/// Each option can also be a variable of the environment; a flag comes before it.
+/// Each option can also be a variable of the environment or stand in a file: a flag comes before a
+/// variable, that before the file of --config, and that before the default.
 #[derive(Debug, Parser)]
 #[command(name = "deltakeep", version, max_term_width = 100)]
 pub struct LowArgs {
@@ -63,6 +64,9 @@ pub struct CommonArgs {
         env = "DELTAKEEP_STATE_DIR"
     )]
     pub state_dir: Option<PathBuf>,
+    /// File of settings, TOML: keywords without their dashes; flags and variables come before it
+    #[arg(long, global = true, value_name = "PATH", env = "DELTAKEEP_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Form of what is printed on stdout
     #[arg(long, global = true, value_enum, default_value = "text", env = "DELTAKEEP_OUTPUT")]
     pub output: Output,
@@ -118,6 +122,12 @@ pub enum Command {
         #[command(flatten)]
         again: Box<BackupArgs>,
     },
+    /// Look at the settings
+    Config {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
     /// Serve a stand-in for a Prostore node
     #[cfg(feature = "sandbox")]
     Sandbox(crate::sandbox::SandboxArgs),
@@ -126,6 +136,13 @@ pub enum Command {
     Demo,
     /// Print the version
     Version,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting, its value without secrets, and who set it: flag, env, file or default
+    Show(Box<BackupArgs>),
 }
 
 /// Keywords of a backup. None has a default here, so that a resume can tell what was asked.

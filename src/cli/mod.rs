@@ -3,6 +3,7 @@
 
 pub mod args;
 mod commands;
+pub mod config;
 pub mod connect;
 mod console;
 pub mod exit_code;
@@ -19,9 +20,7 @@ pub(crate) mod wiring;
 
 use std::ffi::OsString;
 
-use clap::Parser;
-
-use self::args::LowArgs;
+use self::config::{Words, WordsError};
 use self::connect::{mask, tells_secret};
 use self::exit_code::{ExitCode, Failure};
 use self::settings::{Settings, Surroundings};
@@ -29,11 +28,12 @@ use self::settings::{Settings, Surroundings};
 /// Runs the command that the process was started with.
 pub fn main() -> std::process::ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
-    let args = match LowArgs::try_parse_from(&argv) {
-        Ok(args) => args,
-        Err(error) => return told_by_clap(&error).into(),
+    let done = match config::read(&argv) {
+        Ok(words) => run(words, &argv),
+        Err(WordsError::Words(error)) => return told_by_clap(&error).into(),
+        Err(WordsError::File(error)) => Err(error.into()),
     };
-    match run(args, &argv) {
+    match done {
         Ok(()) => ExitCode::Done.into(),
         Err(failure) => {
             eprintln!("deltakeep: {}\nnext: {}", failure.message, failure.next);
@@ -54,7 +54,8 @@ fn told_by_clap(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
+fn run(words: Words, argv: &[OsString]) -> Result<(), Failure> {
+    let Words { args, settings: shown, warnings } = words;
     let log = logging::start(args.common.verbose, args.common.log_file.as_deref());
     let _log = log.map_err(|error| Failure {
         code: ExitCode::Usage,
@@ -66,11 +67,11 @@ fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var_os(name);
     let around = Surroundings { variable: &variable, here: &here, secret_typed };
     let settings = Settings::check(args, &around)?;
-    for warning in &settings.warnings {
+    for warning in warnings.iter().chain(&settings.warnings) {
         tracing::warn!("{warning}");
     }
     tracing::debug!(?settings, "started");
-    commands::dispatch(settings)
+    commands::dispatch(settings, &shown)
 }
 
 /// The token that the environment holds, for runs that are found again without `--connect`.

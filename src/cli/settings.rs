@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{BackupArgs, Command, CommonArgs, Delivery, LowArgs, OnUnfinished, Output};
+use super::args::{
+    BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
+};
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
 use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
@@ -149,6 +151,8 @@ pub enum Task {
     Unlock(UnlockSettings),
     /// Give a run up.
     Abandon(Box<ResumeSettings>),
+    /// Print the settings.
+    ConfigShow,
     /// Serve the stand-in node.
     #[cfg(feature = "sandbox")]
     Sandbox(Box<crate::sandbox::SandboxArgs>),
@@ -286,6 +290,11 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
         Command::Abandon { run, again } => Task::Abandon(resume(run, connection, &again)?),
+        Command::Config { what: ConfigCommand::Show(args) } => {
+            Again::read(&args)?;
+            means(&args)?;
+            Task::ConfigShow
+        }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => Task::Sandbox(Box::new(args)),
         #[cfg(feature = "demo")]

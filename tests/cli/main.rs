@@ -2,4 +2,5 @@
 //! that no token is ever printed.
 
 mod binary;
+mod config;
 mod meaning;

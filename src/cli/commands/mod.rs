@@ -1,22 +1,25 @@
 //! The commands, one file each. Owns only the dispatch.
 
 mod backup;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod show;
 mod unlock;
 
+use super::config::Setting;
 use super::exit_code::{ExitCode, Failure};
 use super::settings::{Settings, Task};
 
-/// Does what was asked.
+/// Does what was asked. `shown` are the settings as they were found, for who asks for them.
 ///
 /// # Errors
 /// [`Failure`] with the exit code and what to type next.
-pub fn dispatch(settings: Settings) -> Result<(), Failure> {
+pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
     let Settings { state_dir, output, task, .. } = settings;
     match task {
         Task::Version => show::version(output),
+        Task::ConfigShow => config::show(shown, &state_dir, output),
         Task::List => show::list(&state_dir, output),
         Task::Status(run) => show::status(&state_dir, &run, output),
         Task::Backup(asked) => block_on(backup::backup(&state_dir, output, *asked)),
