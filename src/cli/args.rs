@@ -90,6 +90,8 @@ pub enum Command {
     /// Back up the new closed deltas of a datamart, or the asked ones, into a Kafka topic
     #[command(name = "backup_to_kafka", visible_alias = "backup-to-kafka")]
     BackupToKafka(BackupArgs),
+    /// Look at everything that a backup needs, and change nothing
+    Check(Box<BackupArgs>),
     /// Continue a run that stopped, with the settings it was started with
     Resume {
         /// The run, or the first letters of its id [default: the only unfinished one]

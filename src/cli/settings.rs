@@ -141,6 +141,8 @@ pub struct Settings {
 pub enum Task {
     /// A fresh run.
     Backup(Box<BackupSettings>),
+    /// See whether a fresh run would work.
+    Check(Box<BackupSettings>),
     /// A run that stopped.
     Resume(Box<ResumeSettings>),
     /// Tell of a run.
@@ -282,6 +284,7 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
     };
     Ok(match command {
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
+        Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
         Command::Resume { run, again } => Task::Resume(resume(run, connection, &again)?),
         Command::Status { run } => Task::Status(RunChoice::parse(run)?),
         Command::List => Task::List,

@@ -2,5 +2,9 @@
 //! that no token is ever printed.
 
 mod binary;
+#[cfg(feature = "demo")]
+mod check;
 mod config;
 mod meaning;
+#[cfg(feature = "demo")]
+mod worlds;

@@ -357,6 +357,34 @@ async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a fresh run would do, worked out beside a journal that is thrown away.
+pub(super) async fn draft_aside(
+    asked: &BackupSettings,
+    world: RealWorld,
+    addresses: Addresses,
+) -> Result<Draft, Failure> {
+    let stop = listen()?;
+    let folder = std::env::temp_dir().join(format!("deltakeep-check-{}", Uuid::new_v4()));
+    let job = Job {
+        connection: asked.connection.clone(),
+        topic: asked.topic.clone(),
+        shape: asked.shape.clone(),
+        datasource_fallback: asked.datasource_fallback,
+        means: asked.means.clone(),
+        output: Output::Json,
+        world,
+        addresses,
+        path: folder.join("journal"),
+    };
+    let drafted = match open(&job, &stop, watchers(&job, true)) {
+        Ok(backup) => backup.draft().await.map_err(|e| report::of_run(&e, stop.1.first())),
+        Err(failure) => Err(failure),
+    };
+    // What stays behind wastes a little space and harms nothing.
+    let _ = std::fs::remove_dir_all(&folder);
+    drafted
+}
+
 fn draft_text(job: &Job, draft: &Draft) -> String {
     let deltas: Vec<_> = draft.deltas.iter().map(|d| d.num.to_string()).collect();
     let tables: Vec<_> = draft.tables.iter().map(|t| t.name.0.as_str()).collect();

@@ -1,9 +1,11 @@
 //! The commands, one file each. Owns only the dispatch.
 
 mod backup;
+mod check;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod findings;
 mod show;
 mod unlock;
 
@@ -23,6 +25,7 @@ pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
         Task::List => show::list(&state_dir, output),
         Task::Status(run) => show::status(&state_dir, &run, output),
         Task::Backup(asked) => block_on(backup::backup(&state_dir, output, *asked)),
+        Task::Check(asked) => block_on(check::check(&state_dir, output, *asked)),
         Task::Resume(asked) => block_on(backup::resume(&state_dir, output, *asked)),
         Task::Abandon(asked) => block_on(backup::abandon(&state_dir, output, *asked)),
         Task::Unlock(asked) => block_on(unlock::unlock(&state_dir, asked)),
