@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::filter::{ListArgs, StatusArgs};
 use crate::extract::prostore::Secret;
 
 /// Options that can hold a token or a password show themselves to nobody.
@@ -101,12 +102,9 @@ pub enum Command {
         again: BackupArgs,
     },
     /// Tell what a run does or did last
-    Status {
-        /// The run, or the first letters of its id [default: the newest]
-        run: Option<String>,
-    },
+    Status(StatusArgs),
     /// List the runs that are remembered here
-    List,
+    List(ListArgs),
     /// Give back the lock of a datamart that a dead run left denied
     Unlock {
         /// Day of the month when a run started that left no trace, as one of the Java tool does

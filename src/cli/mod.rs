@@ -7,6 +7,7 @@ pub mod config;
 pub mod connect;
 mod console;
 pub mod exit_code;
+pub mod filter;
 pub mod kafka_options;
 pub mod logging;
 mod progress;

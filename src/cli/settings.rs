@@ -10,6 +10,7 @@ use super::args::{
 };
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
+use super::filter::{ListArgs, StatusOf};
 use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
 use super::resume::{Again, RunChoice};
 use super::state_dir::state_dir;
@@ -84,6 +85,12 @@ pub enum SettingsError {
         /// The text.
         text: String,
     },
+    /// An age that is no time.
+    #[error("--maxAge {text:?}: a time such as 26h or 90m")]
+    Age {
+        /// The text.
+        text: String,
+    },
     /// No folder for journals is known.
     #[error("no place for the journals is known: there is no home directory")]
     NoState,
@@ -103,6 +110,7 @@ impl From<SettingsError> for Failure {
                 "--deltaNum 5 --nextDeltasCount 2 for the deltas 5, 6 and 7".to_owned()
             }
             SettingsError::Run { .. } => "deltakeep list".to_owned(),
+            SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
             SettingsError::Kafka(_)
             | SettingsError::Topic { .. }
@@ -145,10 +153,10 @@ pub enum Task {
     Check(Box<BackupSettings>),
     /// A run that stopped.
     Resume(Box<ResumeSettings>),
-    /// Tell of a run.
-    Status(RunChoice),
+    /// Tell of a run, or of the age of backups.
+    Status(StatusOf),
     /// Tell of all runs.
-    List,
+    List(ListArgs),
     /// Give a dead run's lock back.
     Unlock(UnlockSettings),
     /// Give a run up.
@@ -286,8 +294,8 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
         Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
         Command::Resume { run, again } => Task::Resume(resume(run, connection, &again)?),
-        Command::Status { run } => Task::Status(RunChoice::parse(run)?),
-        Command::List => Task::List,
+        Command::Status(args) => Task::Status(StatusOf::parse(args)?),
+        Command::List(args) => Task::List(args),
         Command::Unlock { day, yes } => {
             let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })

@@ -5,6 +5,7 @@ mod binary;
 #[cfg(feature = "demo")]
 mod check;
 mod config;
+mod known;
 mod meaning;
 #[cfg(feature = "demo")]
 mod worlds;

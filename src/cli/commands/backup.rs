@@ -18,7 +18,7 @@ use crate::cli::report;
 use crate::cli::resume::Again;
 use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
 use crate::cli::signals::{self, Received};
-use crate::cli::stores::{self, Stage, Status, Store};
+use crate::cli::stores::{self, History, Stage, Status, Store};
 use crate::cli::wiring::{self, Addresses, RealWorld};
 use crate::journal::Shape;
 use crate::journal::sled_store::{Kind, SledJournal, store_path};
@@ -266,15 +266,22 @@ fn params(job: &Job) -> String {
 async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     let progress = Arc::new(Progress::new(job.path.clone(), first_status(job), job.output));
     let watch = Several(vec![watchers(job, false), progress.clone()]);
-    let done = open(job, stop, Arc::new(watch))?.execute().await;
+    let backup = open(job, stop, Arc::new(watch))?;
+    let all_new = backup.unfinished().map_or(job.shape.asked, |(_, shape)| shape.asked).is_none();
+    let done = backup.execute().await;
     progress.finish();
     let mut status = Status { updated: now(), ..progress.status() };
     match done {
         Ok(summary) => {
             status.stage = Stage::Done;
-            if summary.run.is_some() {
-                stores::write(&job.path, &status)?;
+            // Named deltas alone do not bring a backup up to date.
+            if all_new {
+                status.history.last_success = Some(now());
             }
+            if summary.run.is_none() {
+                status = nothing_new(job, status);
+            }
+            stores::write(&job.path, &status)?;
             Ok(summary)
         }
         Err(error) => {
@@ -291,9 +298,18 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     }
 }
 
+/// Nothing was new: the last run stays what is told of, where there was one.
+fn nothing_new(job: &Job, status: Status) -> Status {
+    let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let before = before.filter(|before| !before.run.is_empty());
+    before.map(|before| Status { history: status.history.clone(), ..before }).unwrap_or(status)
+}
+
 fn first_status(job: &Job) -> Status {
     let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let history = before.as_ref().map(|status| status.history.clone()).unwrap_or_default();
     let known = before.filter(|status| status.stage != Stage::Done);
+    let known_resumes = known.is_some();
     Status {
         pid: std::process::id(),
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
@@ -311,6 +327,7 @@ fn first_status(job: &Job) -> Status {
         deltas_done: 0,
         rows: 0,
         bytes: 0,
+        history: History { resumes: if known_resumes { history.resumes } else { 0 }, ..history },
         failure: None,
     }
 }

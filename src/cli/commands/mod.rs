@@ -1,5 +1,6 @@
 //! The commands, one file each. Owns only the dispatch.
 
+mod age;
 mod backup;
 mod check;
 mod config;
@@ -11,6 +12,7 @@ mod unlock;
 
 use super::config::Setting;
 use super::exit_code::{ExitCode, Failure};
+use super::filter::StatusOf;
 use super::settings::{Settings, Task};
 
 /// Does what was asked. `shown` are the settings as they were found, for who asks for them.
@@ -22,8 +24,9 @@ pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
     match task {
         Task::Version => show::version(output),
         Task::ConfigShow => config::show(shown, &state_dir, output),
-        Task::List => show::list(&state_dir, output),
-        Task::Status(run) => show::status(&state_dir, &run, output),
+        Task::List(asked) => show::list(&state_dir, &asked, output),
+        Task::Status(StatusOf::Run(run, filter)) => show::status(&state_dir, &run, &filter, output),
+        Task::Status(StatusOf::Age(most, filter)) => age::judge(&state_dir, most, &filter, output),
         Task::Backup(asked) => block_on(backup::backup(&state_dir, output, *asked)),
         Task::Check(asked) => block_on(check::check(&state_dir, output, *asked)),
         Task::Resume(asked) => block_on(backup::resume(&state_dir, output, *asked)),
