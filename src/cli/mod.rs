@@ -3,9 +3,11 @@
 
 pub mod args;
 mod commands;
+pub mod config;
 pub mod connect;
 mod console;
 pub mod exit_code;
+pub mod filter;
 pub mod kafka_options;
 pub mod logging;
 mod progress;
@@ -19,9 +21,8 @@ pub(crate) mod wiring;
 
 use std::ffi::OsString;
 
-use clap::Parser;
-
-use self::args::{LowArgs, Output};
+use self::args::Output;
+use self::config::{Words, WordsError};
 use self::connect::{mask, tells_secret};
 use self::exit_code::{ExitCode, Failure};
 use self::settings::{Settings, Surroundings};
@@ -29,12 +30,18 @@ use self::settings::{Settings, Surroundings};
 /// Runs the command that the process was started with.
 pub fn main() -> std::process::ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
-    let args = match LowArgs::try_parse_from(&argv) {
-        Ok(args) => args,
-        Err(error) => return told_by_clap(&error).into(),
+    let words = match config::read(&argv) {
+        Ok(words) => words,
+        Err(WordsError::Words(error)) => return told_by_clap(&error).into(),
+        // Which form was asked for may stand in the very file that cannot be read.
+        Err(WordsError::File(error)) => return ended(Err(error.into()), Output::Text),
     };
-    let output = args.common.output;
-    match run(args, &argv) {
+    let output = words.args.common.output;
+    ended(run(words, &argv), output)
+}
+
+fn ended(done: Result<(), Failure>, output: Output) -> std::process::ExitCode {
+    match done {
         Ok(()) => ExitCode::Done.into(),
         Err(failure) => {
             tell_failure(&failure, output);
@@ -65,7 +72,8 @@ fn told_by_clap(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
+fn run(words: Words, argv: &[OsString]) -> Result<(), Failure> {
+    let Words { args, settings: shown, warnings } = words;
     let log = logging::start(args.common.verbose, args.common.log_file.as_deref());
     let _log = log.map_err(|error| Failure {
         code: ExitCode::Usage,
@@ -77,9 +85,9 @@ fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var_os(name);
     let around = Surroundings { variable: &variable, here: &here, secret_typed };
     let settings = Settings::check(args, &around)?;
-    for warning in &settings.warnings {
+    for warning in warnings.iter().chain(&settings.warnings) {
         tracing::warn!("{warning}");
     }
     tracing::debug!(?settings, "started");
-    commands::dispatch(settings)
+    commands::dispatch(settings, &shown)
 }

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::Output;
 use super::stores::{self, Status};
 use crate::backup::{Event, Watch};
+use crate::model::DeltaDate;
 
 /// Without a terminal a line is printed so often.
 const EVERY: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ struct Inner {
     tables: usize,
     tables_of_delta: usize,
     tables_done: usize,
+    /// When the delta at work was closed.
+    date: Option<DeltaDate>,
 }
 
 impl Progress {
@@ -50,6 +53,7 @@ impl Progress {
             tables: 0,
             tables_of_delta: 0,
             tables_done: 0,
+            date: None,
         };
         Self { inner: Mutex::new(inner), bar, json: output == Output::Json }
     }
@@ -112,21 +116,38 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// When a delta was closed, as status documents show it.
+pub(super) fn date_text(date: DeltaDate) -> Option<String> {
+    let time = jiff::Timestamp::from_microsecond(date.0).ok()?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 impl Inner {
     /// Counts; true where the status is worth renewing at once.
     fn take(&mut self, event: Event) -> bool {
         match event {
-            Event::Started { run, .. } => self.status.run = run.to_string(),
-            Event::Denied { code } => self.status.code = code.to_string(),
+            Event::Started { run, resumed, .. } => {
+                self.status.run = run.to_string();
+                self.status.history.resumes += u32::from(resumed);
+            }
+            Event::Denied { code } => {
+                self.status.code = code.to_string();
+                self.status.history.lock_held = true;
+            }
+            Event::Allowed => self.status.history.lock_held = false,
             Event::Range { deltas, done } => {
                 (self.status.deltas, self.status.deltas_done) = (deltas.len(), done);
             }
             Event::Tables { tables } => self.tables = tables.len(),
-            Event::DeltaStarted { tables, .. } => {
+            Event::DeltaStarted { delta, tables } => {
+                self.date = Some(delta.date);
                 (self.tables_of_delta, self.tables_done) = (tables, 0);
             }
             Event::Archived { .. } => self.tables_done += 1,
-            Event::DeltaArchived { .. } => self.status.deltas_done += 1,
+            Event::DeltaArchived { .. } => {
+                self.status.deltas_done += 1;
+                self.status.history.recovery_point = self.date.and_then(date_text);
+            }
             Event::Delivered { rows, bytes } => {
                 self.status.rows += rows;
                 self.status.bytes += bytes;

@@ -5,9 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{BackupArgs, Command, CommonArgs, Delivery, LowArgs, OnUnfinished, Output};
+use super::args::{
+    BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
+};
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
+use super::filter::{ListArgs, StatusOf};
 use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
 use super::resume::{Again, RunChoice};
 use super::state_dir::state_dir;
@@ -82,6 +85,12 @@ pub enum SettingsError {
         /// The text.
         text: String,
     },
+    /// An age that is no time.
+    #[error("--maxAge {text:?}: a time such as 26h or 90m")]
+    Age {
+        /// The text.
+        text: String,
+    },
     /// No folder for journals is known.
     #[error("no place for the journals is known: there is no home directory")]
     NoState,
@@ -101,6 +110,7 @@ impl From<SettingsError> for Failure {
                 "--deltaNum 5 --nextDeltasCount 2 for the deltas 5, 6 and 7".to_owned()
             }
             SettingsError::Run { .. } => "deltakeep list".to_owned(),
+            SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
             SettingsError::Kafka(_)
             | SettingsError::Topic { .. }
@@ -139,16 +149,20 @@ pub struct Settings {
 pub enum Task {
     /// A fresh run.
     Backup(Box<BackupSettings>),
+    /// See whether a fresh run would work.
+    Check(Box<BackupSettings>),
     /// A run that stopped.
     Resume(Box<ResumeSettings>),
-    /// Tell of a run.
-    Status(RunChoice),
+    /// Tell of a run, or of the age of backups.
+    Status(StatusOf),
     /// Tell of all runs.
-    List,
+    List(ListArgs),
     /// Give a dead run's lock back.
     Unlock(UnlockSettings),
     /// Give a run up.
     Abandon(Box<ResumeSettings>),
+    /// Print the settings.
+    ConfigShow,
     /// Serve the stand-in node.
     #[cfg(feature = "sandbox")]
     Sandbox(Box<crate::sandbox::SandboxArgs>),
@@ -288,14 +302,20 @@ fn task(
     };
     Ok(match command {
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
+        Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
         Command::Resume { run, again } => Task::Resume(resume(run, connection, token, &again)?),
-        Command::Status { run } => Task::Status(RunChoice::parse(run)?),
-        Command::List => Task::List,
+        Command::Status(args) => Task::Status(StatusOf::parse(args)?),
+        Command::List(args) => Task::List(args),
         Command::Unlock { day, yes } => {
             let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
         Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
+        Command::Config { what: ConfigCommand::Show(args) } => {
+            Again::read(&args)?;
+            means(&args)?;
+            Task::ConfigShow
+        }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => Task::Sandbox(Box::new(args)),
         #[cfg(feature = "demo")]

@@ -6,6 +6,10 @@ use std::fmt;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::admin::ANSWER;
+use super::{Failure, blocking, retire};
 
 /// Properties that the promises of a backup rest on (DESIGN D5): never the user's to set.
 const OWNED: &[&str] = &[
@@ -147,6 +151,22 @@ impl Brokers {
             .set("enable.idempotence", "true")
             .set("message.max.bytes", limit.clamp(1000, 1_000_000_000).to_string());
         config
+    }
+
+    /// Registers a transactional id and does nothing with it: whether these brokers allow that.
+    ///
+    /// # Errors
+    /// What the brokers said.
+    pub async fn try_transactions(&self, id: String) -> Result<(), Failure> {
+        let mut config = self.producer(1 << 20, &[]);
+        config.set("transactional.id", id);
+        blocking(move || {
+            let producer: BaseProducer = config.create().map_err(|e| Failure::of(&e))?;
+            let entered = producer.init_transactions(ANSWER).map_err(|e| Failure::of(&e));
+            retire(producer);
+            entered
+        })
+        .await
     }
 
     /// Defaults, then the user's properties, then what every client of ours has.

@@ -2,4 +2,10 @@
 //! that no token is ever printed.
 
 mod binary;
+#[cfg(feature = "demo")]
+mod check;
+mod config;
+mod known;
 mod meaning;
+#[cfg(feature = "demo")]
+mod worlds;

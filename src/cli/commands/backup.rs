@@ -18,7 +18,7 @@ use crate::cli::report;
 use crate::cli::resume::Again;
 use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
 use crate::cli::signals::{self, Received};
-use crate::cli::stores::{self, Stage, Status, Store};
+use crate::cli::stores::{self, History, Stage, Status, Store};
 use crate::cli::wiring::{self, Addresses, RealWorld, WiringError};
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
@@ -291,6 +291,7 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     if job.output == Output::Text {
         eprintln!("journal {}", job.path.display());
     }
+    let all_new = backup.unfinished().map_or(job.shape.asked, |(_, shape)| shape.asked).is_none();
     let done = tokio::select! {
         done = backup.execute() => done,
         never = progress.clone().tick() => match never {},
@@ -300,9 +301,14 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     match done {
         Ok(summary) => {
             status.stage = Stage::Done;
-            if summary.run.is_some() {
-                stores::write(&job.path, &status)?;
+            // Named deltas alone do not bring a backup up to date.
+            if all_new {
+                status.history.last_success = Some(now());
             }
+            if summary.run.is_none() {
+                status = nothing_new(job, status);
+            }
+            stores::write(&job.path, &status)?;
             Ok(summary)
         }
         Err(error) => {
@@ -318,9 +324,18 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     }
 }
 
+/// Nothing was new: the last run stays what is told of, where there was one.
+fn nothing_new(job: &Job, status: Status) -> Status {
+    let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let before = before.filter(|before| !before.run.is_empty());
+    before.map(|before| Status { history: status.history.clone(), ..before }).unwrap_or(status)
+}
+
 fn first_status(job: &Job) -> Status {
     let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let history = before.as_ref().map(|status| status.history.clone()).unwrap_or_default();
     let known = before.filter(|status| status.stage != Stage::Done);
+    let known_resumes = known.is_some();
     Status {
         pid: std::process::id(),
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
@@ -338,6 +353,7 @@ fn first_status(job: &Job) -> Status {
         deltas_done: 0,
         rows: 0,
         bytes: 0,
+        history: History { resumes: if known_resumes { history.resumes } else { 0 }, ..history },
         failure: None,
     }
 }
@@ -393,6 +409,33 @@ async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
         Output::Text => draft_text(job, &draft),
     });
     Ok(())
+}
+
+/// What a fresh run would do, worked out beside a journal that is thrown away.
+pub(super) async fn draft_aside(
+    asked: &BackupSettings,
+    world: RealWorld,
+    addresses: Addresses,
+) -> Result<Draft, Failure> {
+    let stop = listen()?;
+    let folder = std::env::temp_dir().join(format!("deltakeep-check-{}", Uuid::new_v4()));
+    let job = Job {
+        connection: asked.connection.clone(),
+        topic: asked.topic.clone(),
+        shape: asked.shape.clone(),
+        means: asked.means.clone(),
+        output: Output::Json,
+        world,
+        addresses,
+        path: folder.join("journal"),
+    };
+    let drafted = match open(&job, &stop, watchers(&job, true)) {
+        Ok(backup) => backup.draft().await.map_err(|e| report::of_run(&e, stop.1.first())),
+        Err(failure) => Err(failure),
+    };
+    // What stays behind wastes a little space and harms nothing.
+    let _ = std::fs::remove_dir_all(&folder);
+    drafted
 }
 
 fn draft_text(job: &Job, draft: &Draft) -> String {
