@@ -2,6 +2,7 @@
 //! that grep them. Owns their wording; a closed stdout ends nothing.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backup::{Event, Watch};
 use crate::extract::Half;
@@ -17,8 +18,17 @@ pub struct Console {
     pub node: String,
 }
 
+/// Whether stdout holds anything yet: in JSON mode it takes one document and no more.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// True once something was printed.
+pub fn has_said() -> bool {
+    SAID.load(Ordering::Relaxed)
+}
+
 /// Prints a line; nobody listening is no failure of a backup.
 pub fn say(line: &str) {
+    SAID.store(true, Ordering::Relaxed);
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 

@@ -54,7 +54,8 @@ fn ended(done: Result<(), Failure>, output: Output) -> std::process::ExitCode {
 fn tell_failure(failure: &Failure, output: Output) {
     let Failure { code, message, next } = failure;
     eprintln!("deltakeep: {message}\nnext: {next}");
-    if output == Output::Json {
+    // A check that was found wanting has printed its document already.
+    if output == Output::Json && !console::has_said() {
         let failure = serde_json::json!({ "code": *code as u8, "message": message, "next": next });
         console::say(&serde_json::json!({ "failure": failure }).to_string());
     }
