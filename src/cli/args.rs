@@ -122,6 +122,12 @@ pub enum Command {
         #[command(flatten)]
         again: Box<BackupArgs>,
     },
+    /// Look at a backup topic, without a node
+    Topic {
+        /// What to do with it.
+        #[command(subcommand)]
+        what: TopicCommand,
+    },
     /// Look at the settings
     Config {
         /// What to do with them.
@@ -136,6 +142,41 @@ pub enum Command {
     Demo,
     /// Print the version
     Version,
+}
+
+/// What to do with a topic.
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// Tell which increments it holds, complete or not, their size, and the topic's settings
+    Show(TopicArgs),
+}
+
+/// The topic that is meant.
+#[derive(Debug, Args)]
+pub struct TopicArgs {
+    /// The topic
+    #[arg(long, value_name = "TOPIC", env = "DELTAKEEP_TOPIC")]
+    pub topic: Option<String>,
+    /// Its brokers
+    #[arg(
+        long = "kafkaBrokers",
+        visible_alias = "kafka-brokers",
+        value_name = "HOST:PORT,...",
+        env = "DELTAKEEP_KAFKA_BROKERS"
+    )]
+    pub kafka_brokers: Option<String>,
+    /// Setting of the client of these brokers; the value @PATH is read from a file.
+    /// In the environment one a line
+    #[arg(
+        long = "kafkaProperty",
+        visible_alias = "kafka-property",
+        value_name = "NAME=VALUE",
+        env = "DELTAKEEP_KAFKA_PROPERTY",
+        hide_env_values = true,
+        value_delimiter = '\n',
+        value_parser = secret
+    )]
+    pub kafka_property: Vec<Secret>,
 }
 
 /// What to do with the settings.

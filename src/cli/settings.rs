@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::args::{
     BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
+    TopicArgs, TopicCommand,
 };
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
@@ -161,6 +162,8 @@ pub enum Task {
     Unlock(UnlockSettings),
     /// Give a run up.
     Abandon(Box<ResumeSettings>),
+    /// Tell of a backup topic.
+    TopicShow(TopicSettings),
     /// Print the settings.
     ConfigShow,
     /// Serve the stand-in node.
@@ -259,6 +262,17 @@ pub struct UnlockSettings {
     pub yes: bool,
 }
 
+/// Settings of `topic show`.
+#[derive(Clone, Debug)]
+pub struct TopicSettings {
+    /// The topic.
+    pub topic: String,
+    /// Its brokers.
+    pub brokers: Brokers,
+    /// Client settings.
+    pub properties: Properties,
+}
+
 /// Where a lock's code is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeFrom {
@@ -311,6 +325,7 @@ fn task(
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
         Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
+        Command::Topic { what: TopicCommand::Show(args) } => Task::TopicShow(of_topic(&args)?),
         Command::Config { what: ConfigCommand::Show(args) } => {
             Again::read(&args)?;
             means(&args)?;
@@ -321,6 +336,16 @@ fn task(
         #[cfg(feature = "demo")]
         Command::Demo => Task::Demo,
         Command::Version => Task::Version,
+    })
+}
+
+fn of_topic(args: &TopicArgs) -> Result<TopicSettings, SettingsError> {
+    let missing = |keyword| SettingsError::Missing { keyword };
+    let brokers = args.kafka_brokers.as_deref().ok_or(missing("--kafkaBrokers"))?;
+    Ok(TopicSettings {
+        topic: topic(args.topic.as_deref().ok_or(missing("--topic"))?)?,
+        brokers: Brokers::parse("--kafkaBrokers", brokers)?,
+        properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
     })
 }
 

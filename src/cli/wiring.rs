@@ -204,6 +204,14 @@ pub(super) fn backup_brokers(core: &Brokers, means: &Means) -> Result<Brokers, W
     })
 }
 
+/// Brokers of a backup topic that is looked at by itself.
+pub(super) fn named_brokers(
+    list: &super::kafka_options::Brokers,
+    properties: &Properties,
+) -> Result<Brokers, WiringError> {
+    brokers("--kafkaProperty", list.as_str(), properties)
+}
+
 fn brokers(
     keyword: &'static str,
     list: &str,

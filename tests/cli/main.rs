@@ -8,4 +8,6 @@ mod config;
 mod known;
 mod meaning;
 #[cfg(feature = "demo")]
+mod topic;
+#[cfg(feature = "demo")]
 mod worlds;

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod findings;
 mod show;
+mod topic;
 mod unlock;
 
 use super::config::Setting;
@@ -23,6 +24,7 @@ pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
     let Settings { state_dir, output, task, .. } = settings;
     match task {
         Task::Version => show::version(output),
+        Task::TopicShow(asked) => block_on(topic::show(output, asked)),
         Task::ConfigShow => config::show(shown, &state_dir, output),
         Task::List(asked) => show::list(&state_dir, &asked, output),
         Task::Status(StatusOf::Run(run, filter)) => show::status(&state_dir, &run, &filter, output),
