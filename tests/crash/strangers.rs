@@ -145,7 +145,7 @@ async fn a_marker_taken_over_under_a_running_backup_ends_it_without_a_changelog(
 
 #[tokio::test(start_paused = true)]
 async fn what_is_checkpointed_is_not_read_again() {
-    let mut scenario = Scenario::new(12);
+    let mut scenario = Scenario::large();
     let mut delivered = 0;
     for step in (100..).step_by(50) {
         if !matches!(scenario.execute(Some(step)).await, Ended::Killed) {
