@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use self::args::LowArgs;
-use self::connect::{mask, tells_secret};
+use self::connect::{mask_typed, tells_secret};
 use self::exit_code::{ExitCode, Failure};
 use self::settings::{Settings, Surroundings};
 
@@ -31,7 +31,7 @@ pub fn main() -> std::process::ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     let args = match LowArgs::try_parse_from(&argv) {
         Ok(args) => args,
-        Err(error) => return told_by_clap(&error).into(),
+        Err(error) => return told_by_clap(&error, &argv).into(),
     };
     match run(args, &argv) {
         Ok(()) => ExitCode::Done.into(),
@@ -44,9 +44,9 @@ pub fn main() -> std::process::ExitCode {
 
 /// Prints help, or what is wrong with the command line. Clap quotes what it does not understand,
 /// and that can be a connection string.
-fn told_by_clap(error: &clap::Error) -> ExitCode {
+fn told_by_clap(error: &clap::Error, argv: &[OsString]) -> ExitCode {
     if error.use_stderr() {
-        eprint!("{}", mask(&error.render().to_string()));
+        eprint!("{}", mask_typed(&error.render().to_string(), argv));
         ExitCode::Usage
     } else {
         print!("{}", error.render());
