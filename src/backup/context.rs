@@ -1,9 +1,9 @@
 //! What every part of a run needs: the outside worlds, the ledger, the settings, the watchers.
 //! Owns no logic.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -85,6 +85,9 @@ pub struct Totals {
     pub bytes: AtomicU64,
     /// Messages delivered.
     pub chunks: AtomicU64,
+    /// Staging topics that the journal does not know, left behind because connectors write to
+    /// them.
+    pub strays: Mutex<BTreeSet<String>>,
 }
 
 /// A run at work.

@@ -139,7 +139,11 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
         let issue = pair.issue;
         run.ledger.note([Fact::AttemptOpened { attempt: attempt.clone(), issue }])?;
         let error = match unload_once(run, pair, &attempt).await? {
-            Ok(seal) => return seal_it(run, pair, attempt.name, seal),
+            Ok(seal) if seal.ends.iter().any(|end| *end > 0) => {
+                return seal_it(run, pair, attempt.name, seal);
+            }
+            // Even an unload without rows sends one last message of each half.
+            Ok(_) => nothing_came(&attempt),
             Err(error) => error,
         };
         let answered = matches!(error, SourceError::Refused { .. });
@@ -165,6 +169,11 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
 /// Half the rows per message for the further unloads of a delta; none below one row.
 fn shrunk(delta: Delta, rows: u32) -> Option<Fact> {
     (rows > 1).then_some(Fact::ChunksShrunk { delta: delta.num, rows: rows / 2 })
+}
+
+fn nothing_came(attempt: &Attempt) -> SourceError {
+    let message = "the node answered, but its connector wrote no message".to_owned();
+    SourceError::Refused { statement: format!("unload {}", attempt.name), message }
 }
 
 async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result<Attempt, Fault> {

@@ -2,11 +2,12 @@
 //! every interruption leads back to the start of a pass, so a fresh run, a resume and a retry are
 //! the same road (ADR 1).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch as signal;
 
+use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
 use crate::model::{DeltaNum, RunId};
 
@@ -160,7 +161,11 @@ impl<W: World> Backup<W> {
         };
         let log = planning::verify(run, &planned).await?;
         planning::announce(run, &planned);
-        let entry = entry::enter(run, &planned).await?;
+        // Reading the topic can take as long as another writer's transaction is open.
+        let entry = tokio::select! {
+            entry = entry::enter(run, &planned) => entry?,
+            () = run.stopped() => return Err(Fault::Stopped),
+        };
         let mut sweep = Sweep::new(run.clone());
         let deltas = planned.deltas.clone();
         let planned = Arc::new(planned);
@@ -199,7 +204,7 @@ impl<W: World> Backup<W> {
 
     fn summary(&self) -> Summary {
         let totals = &self.run.totals;
-        let (deltas, reissued, quarantined) = self.run.ledger.look(|state| {
+        let (deltas, reissued, mut quarantined) = self.run.ledger.look(|state| {
             let deltas: Vec<DeltaNum> = state.done.keys().copied().collect();
             let reissued = state.done.iter().filter(|(_, issue)| **issue > 0);
             let quarantined = state
@@ -209,9 +214,11 @@ impl<W: World> Backup<W> {
             (
                 deltas,
                 reissued.map(|(delta, issue)| (*delta, *issue)).collect(),
-                quarantined.map(|a| a.attempt.name.0.clone()).collect(),
+                quarantined.map(|a| a.attempt.name.0.clone()).collect::<Vec<_>>(),
             )
         });
+        let strays = totals.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        quarantined.extend(strays.iter().cloned());
         Summary {
             run: Some(self.run.run()),
             resumed: self.run.resumed,
@@ -232,8 +239,9 @@ impl<W: World> Backup<W> {
             return untouched(fault);
         }
         let released = match &fault {
-            // Whoever holds the marker now decides about the lock.
-            Fault::Held(_) => Ok(()),
+            // Whoever holds the marker now decides about the lock; who fenced us is a later
+            // execution of this very run, and holds both.
+            Fault::Held(_) | Fault::Sink(SinkError::Fenced { .. }) => Ok(()),
             _ => own::release(run).await,
         };
         // Even where the journal knows of no lock: the answer to DENY may have been lost.

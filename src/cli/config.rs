@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::args::LowArgs;
-use super::connect::{mask, tells_secret};
+use super::connect::{mask, mask_typed, tells_secret};
 use super::exit_code::{ExitCode, Failure};
 
 /// Why a settings file is not taken. No case repeats a value: it can be a secret.
@@ -274,7 +274,9 @@ fn of_clap(
     };
     let arg = option(command, about.trim_start_matches("--"));
     let entry = arg.and_then(|arg| added.get(arg.get_id().as_str()));
-    let text = mask(&error.render().to_string());
+    let values = added.values().flat_map(|entry| &entry.values);
+    let values: Vec<OsString> = values.map(OsString::from).collect();
+    let text = mask_typed(&error.render().to_string(), &values);
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let line = entry.map_or(1, |entry| entry.line);
     ConfigError::Line { path: path.to_owned(), line, what: first }

@@ -23,7 +23,7 @@ use std::ffi::OsString;
 
 use self::args::Output;
 use self::config::{Words, WordsError};
-use self::connect::{mask, tells_secret};
+use self::connect::{mask_typed, tells_secret};
 use self::exit_code::{ExitCode, Failure};
 use self::settings::{Settings, Surroundings};
 
@@ -32,7 +32,7 @@ pub fn main() -> std::process::ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     let words = match config::read(&argv) {
         Ok(words) => words,
-        Err(WordsError::Words(error)) => return told_by_clap(&error).into(),
+        Err(WordsError::Words(error)) => return told_by_clap(&error, &argv).into(),
         // Which form was asked for may stand in the very file that cannot be read.
         Err(WordsError::File(error)) => return ended(Err(error.into()), Output::Text),
     };
@@ -63,9 +63,9 @@ fn tell_failure(failure: &Failure, output: Output) {
 
 /// Prints help, or what is wrong with the command line. Clap quotes what it does not understand,
 /// and that can be a connection string.
-fn told_by_clap(error: &clap::Error) -> ExitCode {
+fn told_by_clap(error: &clap::Error, argv: &[OsString]) -> ExitCode {
     if error.use_stderr() {
-        eprint!("{}", mask(&error.render().to_string()));
+        eprint!("{}", mask_typed(&error.render().to_string(), argv));
         ExitCode::Usage
     } else {
         print!("{}", error.render());

@@ -75,6 +75,12 @@ impl KafkaSink {
         self
     }
 
+    fn patience(&self) -> Duration {
+        let config = self.brokers.producer(0, &[]);
+        let told = config.get("transaction.timeout.ms").unwrap_or(TRANSACTION);
+        Duration::from_millis(told.parse().unwrap_or(u64::MAX))
+    }
+
     async fn limit(&self) -> Result<usize, Failure> {
         let settings = self.admin.settings(&self.topic).await?;
         let told = settings.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
@@ -155,6 +161,8 @@ impl Sink for KafkaSink {
             producer: Some(producer),
             reports,
             begun: false,
+            since: None,
+            patience: self.patience(),
             broken: false,
         })
     }
@@ -204,6 +212,10 @@ pub struct KafkaLane {
     reports: Arc<Reports>,
     /// A transaction is open.
     begun: bool,
+    /// When it began.
+    since: Option<Instant>,
+    /// How long the brokers let it stay open.
+    patience: Duration,
     /// An error happened, or a commit was abandoned: the outcome is unknown.
     broken: bool,
 }
@@ -228,7 +240,9 @@ impl KafkaLane {
             _ => failure,
         };
         match failure.kind {
-            FailureKind::Fenced => SinkError::Fenced { lane: self.lane },
+            FailureKind::Fenced => {
+                fenced(self.lane, self.since.map(|s| s.elapsed()), self.patience)
+            }
             FailureKind::TooLarge => SinkError::TooLarge { bytes: largest, limit: self.limit },
             _ => sink_error(failure),
         }
@@ -238,6 +252,7 @@ impl KafkaLane {
         let handle = producer.clone();
         let began = blocking(move || handle.begin_transaction().map_err(|e| Failure::of(&e)));
         self.begun = true;
+        self.since = Some(Instant::now());
         began.await.map_err(|failure| self.fail(failure, 0))
     }
 
@@ -280,6 +295,16 @@ impl KafkaLane {
     }
 }
 
+/// Brokers fence a lane for its successor, and for a transaction that was open too long: after a
+/// process or a network that stood still. Only the first is somebody else's doing.
+fn fenced(lane: u32, open: Option<Duration>, patience: Duration) -> SinkError {
+    if open.is_none_or(|open| open < patience) {
+        return SinkError::Fenced { lane };
+    }
+    let reason = format!("the transaction of lane {lane} was open for too long");
+    SinkError::Interrupted { reason }
+}
+
 /// Key and body.
 fn size(message: &Message) -> usize {
     message.key.len() + message.body.len()
@@ -318,8 +343,11 @@ impl Lane for KafkaLane {
         }
         let arrived = self.reports.all().await;
         arrived.map_err(|(failure, largest)| self.fail(failure, largest))?;
+        // Durable, but nobody knows where: the resume path reads it from the topic.
+        let unknown = || SinkError::Interrupted { reason: "a position was not told".to_owned() };
+        let offsets = self.reports.take().ok_or_else(unknown)?;
         self.broken = false;
-        Ok(self.reports.take())
+        Ok(offsets)
     }
 }
 
@@ -342,5 +370,20 @@ impl Drop for KafkaLane {
         if std::thread::Builder::new().name("kafka-abort".into()).spawn(abort).is_ok() {
             let _ = aborted.recv_timeout(ABORT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_was_open_too_long_is_nobody_elses_doing() {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(130));
+        let patience = Duration::from_secs(120);
+        for open in [None, Some(short)] {
+            assert!(matches!(fenced(3, open, patience), SinkError::Fenced { lane: 3 }));
+        }
+        assert!(matches!(fenced(3, Some(long), patience), SinkError::Interrupted { .. }));
     }
 }

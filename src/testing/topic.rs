@@ -117,6 +117,9 @@ impl Sink for Memory {
         let name = (run.hex(), lane);
         let memory = self.clone();
         self.call("open lane", |inner| {
+            if inner.topic.is_empty() {
+                return Err(SinkError::Refused { reason: "the topic is missing".into() });
+            }
             let percent = inner.faults.late_commits;
             let late = inner.chance(percent);
             inner.end_transaction(&name, late);
@@ -155,6 +158,13 @@ impl TopicReader for Memory {
         each: &mut (dyn FnMut(Seen<'_>) + Send),
     ) -> Result<Vec<Offset>, CatalogError> {
         let topic = self.call("scan", |inner| inner.topic.clone()).await;
+        for (number, (partition, from)) in topic.iter().zip(from).enumerate() {
+            let (low, high) = (Offset(0), Offset(partition.len() as i64));
+            if *from > high {
+                let partition = Partition(number as i32);
+                return Err(CatalogError::Gone { partition, low, high, wanted: *from });
+            }
+        }
         for (number, (partition, from)) in topic.iter().zip(from).enumerate() {
             for (offset, stored) in partition.iter().enumerate().skip(from.0 as usize) {
                 if let Stored::Visible(message) = stored {

@@ -153,8 +153,10 @@ impl Source for Memory {
     async fn discard(&self, name: &AttemptName, answered: bool) -> Result<Discard, SourceError> {
         self.call("discard table", |inner| inner.tables_made.remove(&name.0)).await;
         self.call("discard topic", |inner| {
-            let grows = inner.staging.get(&name.0).is_some_and(|s| !s.to_come.is_empty());
-            inner.zombies_write();
+            let of_name = inner.staging.get_mut(&name.0);
+            let to_come = of_name.map(|s| std::mem::take(&mut s.to_come)).unwrap_or_default();
+            let grows = !to_come.is_empty();
+            inner.spread(&name.0, to_come);
             if grows && !answered {
                 return Ok(Discard::Quarantined);
             }
@@ -187,6 +189,10 @@ fn answer(inner: &mut Inner, attempt: &Attempt) -> Result<(), SourceError> {
         chunks.retain(|chunk| chunk.is_last);
         inner.spread(name, chunks);
         return Err(refused(attempt));
+    }
+    let percent = inner.faults.silent_unloads;
+    if inner.chance(percent) {
+        chunks.clear();
     }
     let fails = bad && inner.chance(50);
     if bad && chunks.len() > 1 {

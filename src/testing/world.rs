@@ -20,6 +20,8 @@ pub struct Faults {
     pub lost_answers: u64,
     /// An unload fails, or claims to be complete and is not.
     pub bad_unloads: u64,
+    /// An unload is answered although its connector wrote nothing.
+    pub silent_unloads: u64,
     /// A transaction of a dead process is committed although nobody waits for it.
     pub late_commits: u64,
     /// Delivery is interrupted.
@@ -59,6 +61,10 @@ pub struct Inner {
     pub calls: Vec<String>,
     /// How often things go wrong.
     pub faults: Faults,
+    /// Answers of the node so far.
+    pub answers: u64,
+    /// Answers of the node that get lost after their effect, by number from 1.
+    pub lose: BTreeSet<u64>,
     /// State of the chance.
     pub seed: u64,
 }

@@ -39,6 +39,13 @@ impl Scenario {
         Self { memory, journal, shape, starts: 0, seed }
     }
 
+    /// One with many rows in several tables.
+    pub fn large() -> Self {
+        let rows = |s: &Self| s.memory.lock().rows.values().map(Vec::len).sum::<usize>();
+        let is_large = |s: &Self| rows(s) > 120 && s.shape.chunk_size < 5;
+        (1..).map(Self::new).find(is_large).unwrap()
+    }
+
     pub fn random(&self, below: u64) -> u64 {
         self.memory.lock().random() % below.max(1)
     }

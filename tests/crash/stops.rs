@@ -105,6 +105,7 @@ async fn check_random(seed: u64) -> u64 {
     let faults = Faults {
         lost_answers: scenario.random(4),
         bad_unloads: scenario.random(15),
+        silent_unloads: scenario.random(10),
         late_commits: scenario.random(60),
         interrupted: scenario.random(10),
         lost_staging: scenario.random(30),

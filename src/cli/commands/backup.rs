@@ -315,7 +315,8 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
             let failure = report::of_run(&error, stop.1.first());
             status.stage = if error.touched { Stage::Stopped } else { Stage::Done };
             status.failure = Some(failure.message.clone());
-            if error.touched {
+            // A run that was refused under its lock is forgotten, but its status stands there.
+            if error.touched || !status.run.is_empty() {
                 // The failure itself matters more than one of telling it.
                 let _ = stores::write(&job.path, &status);
             }
