@@ -12,6 +12,7 @@ use super::args::{
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
 use super::filter::{ListArgs, StatusOf};
+use super::finish::Finish;
 use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
 use super::resume::{Again, RunChoice};
 use super::state_dir::state_dir;
@@ -92,6 +93,14 @@ pub enum SettingsError {
         /// The text.
         text: String,
     },
+    /// A hook that cannot be one. Its text can hold a secret and is not repeated.
+    #[error("{keyword} {what}")]
+    Hook {
+        /// The keyword.
+        keyword: &'static str,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// No folder for journals is known.
     #[error("no place for the journals is known: there is no home directory")]
     NoState,
@@ -116,6 +125,7 @@ impl From<SettingsError> for Failure {
             SettingsError::Kafka(_)
             | SettingsError::Topic { .. }
             | SettingsError::Datasource { .. }
+            | SettingsError::Hook { .. }
             | SettingsError::Stall { .. } => "deltakeep backup_to_kafka --help".to_owned(),
         };
         Self { code: ExitCode::Usage, message: error.to_string(), next }
@@ -141,6 +151,8 @@ pub struct Settings {
     pub output: Output,
     /// What to say before anything is done.
     pub warnings: Vec<String>,
+    /// What to tell others at the end.
+    pub finish: Finish,
     /// What to do.
     pub task: Task,
 }
@@ -292,11 +304,22 @@ impl Settings {
             warnings.push(format!("other users of this host can see what is typed; {better}"));
         }
         let connection = connection(&args.common, around, &mut warnings)?;
+        let finish = finish(&args.command)?;
         let task = task(args.command, connection)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
-        Ok(Self { state_dir, output, warnings, task })
+        Ok(Self { state_dir, output, warnings, finish, task })
+    }
+}
+
+fn finish(command: &Command) -> Result<Finish, SettingsError> {
+    match command {
+        Command::BackupToKafka(args) | Command::Resume { again: args, .. } => {
+            Finish::read(&args.finish)
+        }
+        Command::Abandon { again, .. } => Finish::read(&again.finish),
+        _ => Ok(Finish::default()),
     }
 }
 
