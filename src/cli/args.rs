@@ -135,6 +135,13 @@ pub enum Command {
         #[command(subcommand)]
         what: ConfigCommand,
     },
+    /// Print the completions of a shell, for its own folder of them
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
     /// Serve a stand-in for a Prostore node
     #[cfg(feature = "sandbox")]
     Sandbox(crate::sandbox::SandboxArgs),

@@ -19,6 +19,7 @@ pub mod settings;
 mod signals;
 pub mod state_dir;
 mod stores;
+pub mod topic_options;
 pub(crate) mod wiring;
 
 use std::ffi::OsString;

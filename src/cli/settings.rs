@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::{
     BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
-    TopicArgs, TopicCommand,
+    TopicCommand,
 };
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
@@ -16,6 +16,7 @@ use super::finish::Finish;
 use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
 use super::resume::{Again, RunChoice};
 use super::state_dir::state_dir;
+use super::topic_options::TopicSettings;
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::model::DeltaNum;
@@ -178,6 +179,10 @@ pub enum Task {
     TopicShow(TopicSettings),
     /// Print the settings.
     ConfigShow,
+    /// Print completions of a shell.
+    Completions(clap_complete::Shell),
+    /// Print the manual page.
+    Man,
     /// Serve the stand-in node.
     #[cfg(feature = "sandbox")]
     Sandbox(Box<crate::sandbox::SandboxArgs>),
@@ -272,17 +277,6 @@ pub struct UnlockSettings {
     pub yes: bool,
 }
 
-/// Settings of `topic show`.
-#[derive(Clone, Debug)]
-pub struct TopicSettings {
-    /// The topic.
-    pub topic: String,
-    /// Its brokers.
-    pub brokers: Brokers,
-    /// Client settings.
-    pub properties: Properties,
-}
-
 /// Where a lock's code is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeFrom {
@@ -338,7 +332,11 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
         Command::Abandon { run, again } => Task::Abandon(resume(run, connection, &again)?),
-        Command::Topic { what: TopicCommand::Show(args) } => Task::TopicShow(of_topic(&args)?),
+        Command::Topic { what: TopicCommand::Show(args) } => {
+            Task::TopicShow(TopicSettings::read(&args)?)
+        }
+        Command::Completions { shell } => Task::Completions(shell),
+        Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {
             Again::read(&args)?;
             means(&args)?;
@@ -349,16 +347,6 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
         #[cfg(feature = "demo")]
         Command::Demo => Task::Demo,
         Command::Version => Task::Version,
-    })
-}
-
-fn of_topic(args: &TopicArgs) -> Result<TopicSettings, SettingsError> {
-    let missing = |keyword| SettingsError::Missing { keyword };
-    let brokers = args.kafka_brokers.as_deref().ok_or(missing("--kafkaBrokers"))?;
-    Ok(TopicSettings {
-        topic: topic(args.topic.as_deref().ok_or(missing("--topic"))?)?,
-        brokers: Brokers::parse("--kafkaBrokers", brokers)?,
-        properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
     })
 }
 

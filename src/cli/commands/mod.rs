@@ -7,6 +7,7 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod findings;
+mod pages;
 mod show;
 mod topic;
 mod unlock;
@@ -42,6 +43,8 @@ pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
 fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Result<(), Failure> {
     match task {
         Task::Version => show::version(output),
+        Task::Completions(shell) => pages::completions(shell),
+        Task::Man => pages::manual(),
         Task::TopicShow(asked) => block_on(topic::show(output, asked)),
         Task::ConfigShow => config::show(shown, dir, output),
         Task::List(asked) => show::list(dir, &asked, output),
