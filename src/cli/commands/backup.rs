@@ -336,7 +336,9 @@ async fn give_up(job: &Job, stop: &Stop) -> Result<(), Failure> {
     let backup = open(job, stop, watchers(job, false))?;
     let run = backup.unfinished().map(|(run, _)| run.to_string()).unwrap_or_default();
     backup.abandon().await.map_err(|error| report::of_run(&error, stop.1.first()))?;
-    let status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
+    let mut status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
+    status.history.lock_held = false;
+    status.failure = Some("given up".to_owned());
     stores::write(&job.path, &status)?;
     if job.output == Output::Text {
         say(&format!("Run {run} is given up; what it delivered stays as incomplete increments"));
