@@ -8,10 +8,11 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::filter::{ListArgs, StatusArgs};
+use super::finish::FinishArgs;
 use crate::extract::prostore::Secret;
 
 /// Options that can hold a token or a password show themselves to nobody.
-fn secret(text: &str) -> Result<Secret, Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
@@ -134,6 +135,13 @@ pub enum Command {
         #[command(subcommand)]
         what: ConfigCommand,
     },
+    /// Print the completions of a shell, for its own folder of them
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
     /// Serve a stand-in for a Prostore node
     #[cfg(feature = "sandbox")]
     Sandbox(crate::sandbox::SandboxArgs),
@@ -341,6 +349,9 @@ pub struct BackupArgs {
         value_parser = FalseyValueParser::new()
     )]
     pub datasource_fallback: bool,
+    /// What is told at the end.
+    #[command(flatten)]
+    pub finish: FinishArgs,
 }
 
 /// Form of what is printed on stdout.

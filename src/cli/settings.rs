@@ -7,120 +7,22 @@ use std::time::Duration;
 
 use super::args::{
     BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
-    TopicArgs, TopicCommand,
+    TopicCommand,
 };
-use super::connect::{ConnectError, Connection};
-use super::exit_code::{ExitCode, Failure};
+use super::connect::Connection;
 use super::filter::{ListArgs, StatusOf};
-use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
+use super::finish::Finish;
+use super::kafka_options::{Brokers, Properties, read_secret};
 use super::resume::{Again, RunChoice};
+pub use super::settings_error::SettingsError;
 use super::state_dir::state_dir;
+use super::topic_options::TopicSettings;
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::model::DeltaNum;
 
 /// Shortest and longest patience with an unload.
 const STALL: std::ops::RangeInclusive<i64> = 1..=86_400;
-
-/// Why the command line means nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A keyword that the command needs.
-    #[error("{keyword} is missing")]
-    Missing {
-        /// The keyword.
-        keyword: &'static str,
-    },
-    /// A connection string that is none. It is not repeated: it can hold a token.
-    #[error("--connect is not HOST:PORT/DATAMART: {0}")]
-    Connect(#[from] ConnectError),
-    /// A token file that cannot be read.
-    #[error("--tokenFile {}: {source}", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A token that no header can carry.
-    #[error("the token from {from} is empty or has letters that a token cannot have")]
-    BadToken {
-        /// Where it came from.
-        from: &'static str,
-    },
-    /// An option about brokers.
-    #[error(transparent)]
-    Kafka(#[from] KafkaOptionError),
-    /// A topic that Kafka would not take.
-    #[error("--topic {topic:?}: a topic is 1 to 249 letters, digits, dots, dashes and underscores")]
-    Topic {
-        /// The text.
-        topic: String,
-    },
-    /// A datasource that is no name.
-    #[error("--datasourceType {name:?}: a datasource is a name without quotes, such as adqm")]
-    Datasource {
-        /// The text.
-        name: String,
-    },
-    /// `--nextDeltasCount` alone.
-    #[error("--nextDeltasCount counts from --deltaNum, which is missing")]
-    CountAlone,
-    /// More deltas than there can be.
-    #[error("--deltaNum {first} and {count} more is no range of deltas")]
-    Range {
-        /// The first delta.
-        first: u64,
-        /// How many more.
-        count: u64,
-    },
-    /// A patience that is no time.
-    #[error("--unloadStall {text:?}: a time from 1s to 24h, such as 90s or 2m")]
-    Stall {
-        /// The text.
-        text: String,
-    },
-    /// A run that is no id.
-    #[error("{text:?} is no run: an id from `deltakeep list`, or its first letters")]
-    Run {
-        /// The text.
-        text: String,
-    },
-    /// An age that is no time.
-    #[error("--maxAge {text:?}: a time such as 26h or 90m")]
-    Age {
-        /// The text.
-        text: String,
-    },
-    /// No folder for journals is known.
-    #[error("no place for the journals is known: there is no home directory")]
-    NoState,
-}
-
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Self {
-        let next = match &error {
-            SettingsError::Missing { keyword } => format!("the command again with {keyword}"),
-            SettingsError::Connect(_) => {
-                "--connect 'HOST:PORT/DATAMART', and the token in DELTAKEEP_TOKEN".to_owned()
-            }
-            SettingsError::TokenFile { .. } | SettingsError::BadToken { .. } => {
-                "--tokenFile with a file that holds the token alone".to_owned()
-            }
-            SettingsError::CountAlone | SettingsError::Range { .. } => {
-                "--deltaNum 5 --nextDeltasCount 2 for the deltas 5, 6 and 7".to_owned()
-            }
-            SettingsError::Run { .. } => "deltakeep list".to_owned(),
-            SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
-            SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
-            SettingsError::Kafka(_)
-            | SettingsError::Topic { .. }
-            | SettingsError::Datasource { .. }
-            | SettingsError::Stall { .. } => "deltakeep backup_to_kafka --help".to_owned(),
-        };
-        Self { code: ExitCode::Usage, message: error.to_string(), next }
-    }
-}
 
 /// What the process was started in.
 pub struct Surroundings<'a> {
@@ -141,6 +43,8 @@ pub struct Settings {
     pub output: Output,
     /// What to say before anything is done.
     pub warnings: Vec<String>,
+    /// What to tell others at the end.
+    pub finish: Finish,
     /// What to do.
     pub task: Task,
 }
@@ -166,6 +70,10 @@ pub enum Task {
     TopicShow(TopicSettings),
     /// Print the settings.
     ConfigShow,
+    /// Print completions of a shell.
+    Completions(clap_complete::Shell),
+    /// Print the manual page.
+    Man,
     /// Serve the stand-in node.
     #[cfg(feature = "sandbox")]
     Sandbox(Box<crate::sandbox::SandboxArgs>),
@@ -262,17 +170,6 @@ pub struct UnlockSettings {
     pub yes: bool,
 }
 
-/// Settings of `topic show`.
-#[derive(Clone, Debug)]
-pub struct TopicSettings {
-    /// The topic.
-    pub topic: String,
-    /// Its brokers.
-    pub brokers: Brokers,
-    /// Client settings.
-    pub properties: Properties,
-}
-
 /// Where a lock's code is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeFrom {
@@ -294,6 +191,7 @@ impl Settings {
             warnings.push(format!("other users of this host can see what is typed; {better}"));
         }
         let connection = connection(&args.common, around, &mut warnings)?;
+        let finish = finish(&args.command)?;
         let token = match &connection {
             Some(connection) => connection.token.clone(),
             None => token_elsewhere(&args.common, around, &mut warnings)?,
@@ -302,7 +200,17 @@ impl Settings {
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
-        Ok(Self { state_dir, output, warnings, task })
+        Ok(Self { state_dir, output, warnings, finish, task })
+    }
+}
+
+fn finish(command: &Command) -> Result<Finish, SettingsError> {
+    match command {
+        Command::BackupToKafka(args) | Command::Resume { again: args, .. } => {
+            Finish::read(&args.finish)
+        }
+        Command::Abandon { again, .. } => Finish::read(&again.finish),
+        _ => Ok(Finish::default()),
     }
 }
 
@@ -325,7 +233,11 @@ fn task(
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
         Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
-        Command::Topic { what: TopicCommand::Show(args) } => Task::TopicShow(of_topic(&args)?),
+        Command::Topic { what: TopicCommand::Show(args) } => {
+            Task::TopicShow(TopicSettings::read(&args)?)
+        }
+        Command::Completions { shell } => Task::Completions(shell),
+        Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {
             Again::read(&args)?;
             means(&args)?;
@@ -336,16 +248,6 @@ fn task(
         #[cfg(feature = "demo")]
         Command::Demo => Task::Demo,
         Command::Version => Task::Version,
-    })
-}
-
-fn of_topic(args: &TopicArgs) -> Result<TopicSettings, SettingsError> {
-    let missing = |keyword| SettingsError::Missing { keyword };
-    let brokers = args.kafka_brokers.as_deref().ok_or(missing("--kafkaBrokers"))?;
-    Ok(TopicSettings {
-        topic: topic(args.topic.as_deref().ok_or(missing("--topic"))?)?,
-        brokers: Brokers::parse("--kafkaBrokers", brokers)?,
-        properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
     })
 }
 

@@ -110,3 +110,17 @@ fn a_log_file_gets_the_lines_and_a_bad_one_is_refused() {
     assert!(log.contains("started"), "{log}");
     assert_eq!(run(&["list", "--logFile", "/proc/none/x"], &[]).status.code(), Some(2));
 }
+
+#[test]
+fn completions_and_the_manual_tell_of_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell], &[]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output).contains("backup_to_kafka"), "{shell}");
+    }
+    let manual = text(&run(&["man"], &[]));
+    for part in [".TH deltakeep", "kafkaBrokersCore", "metricsFile", "unlock"] {
+        assert!(manual.contains(part), "{part} is not in the manual");
+    }
+    assert_eq!(run(&["completions", "dos"], &[]).status.code(), Some(2));
+}

@@ -5,6 +5,7 @@ mod binary;
 #[cfg(feature = "demo")]
 mod check;
 mod config;
+mod finish;
 mod known;
 mod meaning;
 #[cfg(feature = "demo")]

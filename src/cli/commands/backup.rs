@@ -367,7 +367,9 @@ async fn give_up(job: &Job, stop: &Stop) -> Result<String, Failure> {
         next: format!("deltakeep abandon {run}, once what it names is there again"),
         ..report::of_run(&error, stop.1.first())
     })?;
-    let status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
+    let mut status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
+    status.history.lock_held = false;
+    status.failure = Some("given up".to_owned());
     stores::write(&job.path, &status)?;
     tracing::info!("run {run} is given up");
     Ok(run)

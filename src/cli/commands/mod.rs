@@ -7,10 +7,14 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod findings;
+mod pages;
 mod show;
 mod topic;
 mod unlock;
 
+use std::path::Path;
+
+use super::args::Output;
 use super::config::Setting;
 use super::exit_code::{ExitCode, Failure};
 use super::filter::StatusOf;
@@ -21,19 +25,36 @@ use super::settings::{Settings, Task};
 /// # Errors
 /// [`Failure`] with the exit code and what to type next.
 pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
-    let Settings { state_dir, output, task, .. } = settings;
+    let Settings { state_dir, output, finish, task, .. } = settings;
+    let subject = finish.subject(&task, &state_dir);
+    let done = carry_out(task, &state_dir, output, shown);
+    if let Some(subject) = subject {
+        let told = async {
+            finish.tell(subject, &done, &state_dir).await;
+            Ok(())
+        };
+        if let Err(failure) = block_on(told) {
+            tracing::warn!("nobody was told: {}", failure.message);
+        }
+    }
+    done
+}
+
+fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Result<(), Failure> {
     match task {
         Task::Version => show::version(output),
+        Task::Completions(shell) => pages::completions(shell),
+        Task::Man => pages::manual(),
         Task::TopicShow(asked) => block_on(topic::show(output, asked)),
-        Task::ConfigShow => config::show(shown, &state_dir, output),
-        Task::List(asked) => show::list(&state_dir, &asked, output),
-        Task::Status(StatusOf::Run(run, filter)) => show::status(&state_dir, &run, &filter, output),
-        Task::Status(StatusOf::Age(most, filter)) => age::judge(&state_dir, most, &filter, output),
-        Task::Backup(asked) => block_on(backup::backup(&state_dir, output, *asked)),
-        Task::Check(asked) => block_on(check::check(&state_dir, output, *asked)),
-        Task::Resume(asked) => block_on(backup::resume(&state_dir, output, *asked)),
-        Task::Abandon(asked) => block_on(backup::abandon(&state_dir, output, *asked)),
-        Task::Unlock(asked) => block_on(unlock::unlock(&state_dir, asked)),
+        Task::ConfigShow => config::show(shown, dir, output),
+        Task::List(asked) => show::list(dir, &asked, output),
+        Task::Status(StatusOf::Run(run, filter)) => show::status(dir, &run, &filter, output),
+        Task::Status(StatusOf::Age(most, filter)) => age::judge(dir, most, &filter, output),
+        Task::Backup(asked) => block_on(backup::backup(dir, output, *asked)),
+        Task::Check(asked) => block_on(check::check(dir, output, *asked)),
+        Task::Resume(asked) => block_on(backup::resume(dir, output, *asked)),
+        Task::Abandon(asked) => block_on(backup::abandon(dir, output, *asked)),
+        Task::Unlock(asked) => block_on(unlock::unlock(dir, asked)),
         #[cfg(feature = "sandbox")]
         Task::Sandbox(args) => block_on(async {
             crate::sandbox::run(*args).await.map_err(|error| Failure {

@@ -13,7 +13,7 @@ use crate::cli::args::Output;
 use crate::cli::console::say;
 use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::progress::date_text;
-use crate::cli::settings::TopicSettings;
+use crate::cli::topic_options::TopicSettings;
 use crate::cli::wiring::{self, WiringError};
 use crate::format;
 use crate::model::{DeltaDate, DeltaNum, IncrementId};

@@ -33,7 +33,8 @@ async fn by_marker(
     let Owner { run, day, started } = &owner;
     say(&format!("Run {run} holds the datamart: started {started}, day {day}"));
     let stores = stores::all(dir)?;
-    match stores.iter().find(|store| store.status.run == run.to_string()) {
+    let ours = stores.iter().find(|store| store.status.run == run.to_string());
+    match ours {
         Some(store) if store.is_busy() => return Err(busy(store)),
         Some(_) => {}
         None if asked.yes => {}
@@ -41,6 +42,12 @@ async fn by_marker(
     }
     let code = LockCode::new(&asked.connection.datamart, *day);
     give_back(node, &owner, &code).await.map_err(failed)?;
+    if let Some(Store { path, status }) = ours {
+        let mut status = status.clone();
+        status.history.lock_held = false;
+        // The status is a courtesy: the lock is what counts.
+        let _ = stores::write(path, &status);
+    }
     say(&format!("Allow changes in datamart {}", asked.connection.datamart));
     Ok(())
 }
