@@ -47,9 +47,6 @@ fn serve(answer: Answer) -> String {
                 body.len()
             );
             let _ = socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(&body));
-            // Closing with bytes of the request unread would take the answer back.
-            let _ = socket.shutdown(std::net::Shutdown::Write);
-            while socket.read(&mut request).is_ok_and(|read| read > 0) {}
         }
     });
     address
