@@ -15,9 +15,8 @@ use super::watch::Event;
 /// Bytes of statements in one changelog message, before a further one is begun.
 const MOST_BYTES: usize = 512 * 1024;
 
-/// Writes the changelog of a delta, whatever the topic may hold of it already: a changelog that
-/// did not end is not part of anything, so one that is cut short by a crash is written again
-/// under a new issue by the caller's decision.
+/// Writes the changelog of a delta. One that a crash cut short is never continued: the decision
+/// about the delta begins a new issue then.
 ///
 /// # Errors
 /// Those of the node, the brokers and the journal.

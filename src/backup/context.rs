@@ -1,9 +1,9 @@
 //! What every part of a run needs: the outside worlds, the ledger, the settings, the watchers.
 //! Owns no logic.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -53,8 +53,6 @@ pub struct Settings {
     pub code: LockCode,
     /// What shapes the content of a fresh run.
     pub shape: Shape,
-    /// Tables outside the asked datasource come from the one the node lists first.
-    pub datasource_fallback: bool,
     /// How often the resume path may be entered again without progress (`--kafkaRetries`).
     pub retries: u32,
     /// A finite retention of the topic is accepted in silence.
@@ -87,6 +85,9 @@ pub struct Totals {
     pub bytes: AtomicU64,
     /// Messages delivered.
     pub chunks: AtomicU64,
+    /// Staging topics that the journal does not know, left behind because connectors write to
+    /// them.
+    pub strays: Mutex<BTreeSet<String>>,
 }
 
 /// A run at work.

@@ -38,7 +38,9 @@ pub fn decide_delta(delta: DeltaNum, state: &State, tail: &Tail) -> DeltaDecisio
         return DeltaDecision::Adopt { issue };
     }
     let known = state.issues.get(&delta).copied();
-    let issue = known.unwrap_or(0).max(tail.highest_issue(delta).unwrap_or(0));
+    let newest = known.unwrap_or(0).max(tail.highest_issue(delta).unwrap_or(0));
+    // Without transactions a changelog can be cut short; its messages may not be written twice.
+    let issue = newest + u32::from(tail.holds_changelog(delta, newest));
     DeltaDecision::Work { issue, begin: known != Some(issue) }
 }
 
@@ -96,7 +98,10 @@ pub fn decide_pair(pair: &PairKey, state: &State, tail: &Tail) -> PairDecision {
         return decide_empty(pair, tail);
     }
     match state.attempt_of(pair) {
-        Some(attempt) if attempt.fate == Fate::Sealed => decide_sealed(pair, attempt, state, tail),
+        // A seal over nothing holds no unload: its connector wrote nothing at all.
+        Some(attempt) if attempt.fate == Fate::Sealed && !attempt.streams().is_empty() => {
+            decide_sealed(pair, attempt, state, tail)
+        }
         _ if in_topic => PairDecision::Reissue { reason: "chunks of an unknown unload" },
         _ if has_progress(pair, state) => {
             PairDecision::Reissue { reason: "the unload of delivered chunks was lost" }

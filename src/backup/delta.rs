@@ -74,6 +74,7 @@ async fn work<W: World>(
     let pairs = pairs(pass, delta, issue).await?;
     run.tell(Event::DeltaStarted { delta, tables: pairs.len() });
     let mut lanes = work_off(pass, &pairs, lanes).await?;
+    require_done(run, &pairs)?;
     own::require_ours(run).await?;
     let Some(lane) = lanes.first_mut() else {
         return Err(Fault::Unexpected("a run without lanes".into()));
@@ -82,6 +83,19 @@ async fn work<W: World>(
     run.ledger.note([Fact::DeltaDone { delta: delta.num, issue }])?;
     run.tell(Event::DeltaArchived { delta: delta.num });
     Ok(lanes)
+}
+
+/// The changelog is the increment's commit record: whatever went wrong before, it is not written
+/// while a table is not known to be whole (D4.10).
+fn require_done<W: World>(run: &Context<W>, pairs: &[Arc<Pair>]) -> Result<(), Fault> {
+    let open = |pair: &&Arc<Pair>| !run.ledger.look(|s| s.pairs.contains_key(&pair.key()));
+    match pairs.iter().find(open) {
+        None => Ok(()),
+        Some(pair) => {
+            let (delta, table) = (pair.delta.num, &pair.table.name);
+            Err(Fault::Unexpected(format!("delta {delta}, table {table} was left unfinished")))
+        }
+    }
 }
 
 async fn pairs<W: World>(

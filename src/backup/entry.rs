@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::catalog::{Seen, TopicReader};
+use crate::catalog::{Seen, TopicReader, TopicState};
 use crate::deliver::Sink;
 use crate::format;
 use crate::journal::StreamKey;
@@ -34,6 +34,8 @@ pub async fn enter<W: World>(
     run: &Context<W>,
     planned: &Planned,
 ) -> Result<Entry<<W::Sink as Sink>::Lane>, Fault> {
+    // A lane of a topic that is gone would only be refused.
+    require_topic(run, planned).await?;
     let mut lanes = Vec::new();
     for lane in 0..run.shape().threads {
         lanes.push(run.world.sink().open(run.run(), lane).await?);
@@ -57,15 +59,21 @@ pub async fn fence<W: World>(run: &Context<W>) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn read_tail<W: World>(run: &Context<W>, planned: &Planned) -> Result<Tail, Fault> {
-    let topic = run.world.topic();
-    let Some(state) = topic.state().await? else {
+/// The topic as it stands, where it is still the one that the run began with.
+async fn require_topic<W: World>(run: &Context<W>, planned: &Planned) -> Result<TopicState, Fault> {
+    let Some(state) = run.world.topic().state().await? else {
         return Err(Disagreement::TopicGone { topic: run.settings.topic.clone() }.into());
     };
     let found = state.ranges.len() as u32;
     if found != planned.partitions {
         return Err(Disagreement::Partitions { planned: planned.partitions, found }.into());
     }
+    Ok(state)
+}
+
+async fn read_tail<W: World>(run: &Context<W>, planned: &Planned) -> Result<Tail, Fault> {
+    let topic = run.world.topic();
+    let state = require_topic(run, planned).await?;
     let lows: Vec<Offset> = state.ranges.iter().map(|(low, _)| *low).collect();
     let id = run.run();
     let mut reader = run.ledger.look(|state| TailReader::new(id, planned, state));

@@ -139,11 +139,18 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
         let issue = pair.issue;
         run.ledger.note([Fact::AttemptOpened { attempt: attempt.clone(), issue }])?;
         let error = match unload_once(run, pair, &attempt).await? {
-            Ok(seal) => return seal_it(run, pair, attempt.name, seal),
+            Ok(seal) if seal.ends.iter().any(|end| *end > 0) => {
+                return seal_it(run, pair, attempt.name, seal);
+            }
+            // Even an unload without rows sends one last message of each half.
+            Ok(_) => nothing_came(&attempt),
             Err(error) => error,
         };
         let answered = matches!(error, SourceError::Refused { .. });
-        run.ledger.note([Fact::AttemptDropped { name: attempt.name.clone(), answered }])?;
+        let dropped = Fact::AttemptDropped { name: attempt.name.clone(), answered };
+        // A refusal does not say so, but too large a message is its commonest reason (D5).
+        let shrunk = answered.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
+        run.ledger.note([dropped].into_iter().chain(shrunk))?;
         if matches!(error, SourceError::NoRights { .. } | SourceError::NoDatamart { .. }) {
             return Err(error.into());
         }
@@ -159,6 +166,16 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
 }
 
+/// Half the rows per message for the further unloads of a delta; none below one row.
+fn shrunk(delta: Delta, rows: u32) -> Option<Fact> {
+    (rows > 1).then_some(Fact::ChunksShrunk { delta: delta.num, rows: rows / 2 })
+}
+
+fn nothing_came(attempt: &Attempt) -> SourceError {
+    let message = "the node answered, but its connector wrote no message".to_owned();
+    SourceError::Refused { statement: format!("unload {}", attempt.name), message }
+}
+
 async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result<Attempt, Fault> {
     let shape = run.shape();
     let nonce = (run.settings.nonce)() as u32;
@@ -168,8 +185,27 @@ async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result
         table: pair.table.name.clone(),
         datasource: datasource(run, pair, shape.datasource.map(Datasource)).await?,
         partitions: shape.threads,
-        chunk_size: shape.chunk_size,
+        chunk_size: chunk_size(run, pair),
     })
+}
+
+fn chunk_size<W: World>(run: &Context<W>, pair: &Pair) -> u32 {
+    let shrunk = run.ledger.look(|state| state.chunk_sizes.get(&pair.delta.num).copied());
+    shrunk.unwrap_or_else(|| run.shape().chunk_size)
+}
+
+/// Writes the delta again with fewer rows per message, because one does not fit, or because an
+/// unload that is not whole may have met one (recording 19).
+///
+/// # Errors
+/// Those of the journal.
+pub fn reissue_smaller<W: World>(
+    run: &Context<W>,
+    pair: &Pair,
+    reason: &str,
+) -> Result<Fault, Fault> {
+    run.ledger.note(shrunk(pair.delta, chunk_size(run, pair)))?;
+    reissue(run, pair.delta, pair.issue, reason)
 }
 
 /// Named in every statement: halves of two datasources must never mix (D4.4).
@@ -242,7 +278,7 @@ pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), 
         (attempt, tally::require_whole(&sum))
     });
     if let (Some(_), Err(incomplete)) = (&attempt, whole) {
-        return Err(reissue(run, pair.delta, pair.issue, &incomplete.to_string())?);
+        return Err(reissue_smaller(run, pair, &incomplete.to_string())?);
     }
     let (delta, issue, table) = key;
     let sums = pair.sums.lock().unwrap_or_else(PoisonError::into_inner).clone();

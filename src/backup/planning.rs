@@ -4,7 +4,7 @@
 
 use crate::catalog::index::{Catalog, is_of};
 use crate::catalog::{TopicReader, TopicState};
-use crate::extract::{Node, Tables};
+use crate::extract::{Node, SourceError, Tables};
 use crate::format;
 use crate::journal::Fact;
 use crate::model::{ChangeLog, Datamart, Datasource, Delta, DeltaNum, Offset, Table, TableName};
@@ -54,7 +54,7 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     let newest = newest_closed(node).await?;
     let Tables { tables, unknown } = node.tables().await?;
     let shape = run.shape();
-    if let Some(asked) = shape.datasource.filter(|_| !run.settings.datasource_fallback) {
+    if let Some(asked) = shape.datasource.filter(|_| !shape.datasource_fallback) {
         plan::check_datasource(&Datasource(asked), &tables).map_err(Refusal::from)?;
     }
     let topic = run.world.topic().state().await?;
@@ -96,8 +96,13 @@ async fn deltas_of(
 ) -> Result<Vec<Delta>, Fault> {
     let mut deltas = Vec::new();
     for num in range {
-        // A delta below the newest closed one exists: numbers have no gaps.
-        deltas.extend(node.delta(DeltaNum(num)).await?);
+        // A delta below the newest closed one exists: numbers have no gaps. A node that denies it
+        // is not up to date, and a backup without it would never be missed.
+        let known = node.delta(DeltaNum(num)).await?;
+        deltas.push(known.ok_or_else(|| SourceError::Unreadable {
+            statement: format!("GET_DELTA_BY_NUM({num})"),
+            reason: "no such delta, although a later one is closed".to_owned(),
+        })?);
     }
     Ok(deltas)
 }

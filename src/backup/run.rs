@@ -2,11 +2,12 @@
 //! every interruption leads back to the start of a pass, so a fresh run, a resume and a retry are
 //! the same road (ADR 1).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch as signal;
 
+use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
 use crate::model::{DeltaNum, RunId};
 
@@ -17,7 +18,6 @@ use super::fault::{Fault, RunError};
 use super::ledger::Ledger;
 use super::own;
 use super::planning::{self, Draft, Reading};
-use super::state::LockState;
 use super::sweep::Sweep;
 use super::watch::{Event, Watch};
 
@@ -145,7 +145,7 @@ impl<W: World> Backup<W> {
                 shape: settings.shape.clone(),
             }])?;
         }
-        run.tell(Event::Started { run: run.run(), resumed });
+        run.tell(Event::Started { run: run.run(), resumed, shape: run.shape() });
         Ok(())
     }
 
@@ -164,7 +164,11 @@ impl<W: World> Backup<W> {
         };
         let log = planning::verify(run, &planned).await?;
         planning::announce(run, &planned);
-        let entry = entry::enter(run, &planned).await?;
+        // Reading the topic can take as long as another writer's transaction is open.
+        let entry = tokio::select! {
+            entry = entry::enter(run, &planned) => entry?,
+            () = run.stopped() => return Err(Fault::Stopped),
+        };
         let mut sweep = Sweep::new(run.clone());
         let deltas = planned.deltas.clone();
         let planned = Arc::new(planned);
@@ -191,11 +195,11 @@ impl<W: World> Backup<W> {
             return Err(RunError { fault, touched: true, complete: true, unreleased });
         }
         let summary = self.summary();
-        let ended = run.ledger.end(&summary.to_json(&run.settings));
+        let ended = run.ledger.end(&summary.to_json(&run.settings).to_string());
         ended.map_err(|error| RunError {
             fault: error.into(),
             touched: true,
-            complete: true,
+            complete: false,
             unreleased: None,
         })?;
         Ok(summary)
@@ -203,7 +207,7 @@ impl<W: World> Backup<W> {
 
     fn summary(&self) -> Summary {
         let totals = &self.run.totals;
-        let (deltas, reissued, quarantined) = self.run.ledger.look(|state| {
+        let (deltas, reissued, mut quarantined) = self.run.ledger.look(|state| {
             let deltas: Vec<DeltaNum> = state.done.keys().copied().collect();
             let reissued = state.done.iter().filter(|(_, issue)| **issue > 0);
             let quarantined = state
@@ -213,9 +217,11 @@ impl<W: World> Backup<W> {
             (
                 deltas,
                 reissued.map(|(delta, issue)| (*delta, *issue)).collect(),
-                quarantined.map(|a| a.attempt.name.0.clone()).collect(),
+                quarantined.map(|a| a.attempt.name.0.clone()).collect::<Vec<_>>(),
             )
         });
+        let strays = totals.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        quarantined.extend(strays.iter().cloned());
         Summary {
             run: Some(self.run.run()),
             resumed: self.run.resumed,
@@ -236,12 +242,13 @@ impl<W: World> Backup<W> {
             return untouched(fault);
         }
         let released = match &fault {
-            // Whoever holds the marker now decides about the lock.
-            Fault::Held(_) => Ok(()),
+            // Whoever holds the marker now decides about the lock; who fenced us is a later
+            // execution of this very run, and holds both.
+            Fault::Held(_) | Fault::Sink(SinkError::Fenced { .. }) => Ok(()),
             _ => own::release(run).await,
         };
-        let held = run.ledger.look(|state| state.lock) == LockState::Held;
-        let unreleased = (released.is_err() && held).then(|| run.code());
+        // Even where the journal knows of no lock: the answer to DENY may have been lost.
+        let unreleased = released.is_err().then(|| run.code());
         let planned = run.ledger.look(|state| state.planned.is_some());
         let forgotten = !run.resumed && !planned && released.is_ok() && run.ledger.end("").is_ok();
         RunError { fault, touched: !forgotten, complete: false, unreleased }
@@ -257,7 +264,7 @@ impl<W: World> Backup<W> {
         entry::fence(&self.run).await.map_err(fail)?;
         Sweep::new(self.run.clone()).end().await.map_err(fail)?;
         own::release(&self.run).await.map_err(fail)?;
-        let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings));
+        let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings).to_string());
         ended.map_err(|error| fail(error.into()))
     }
 }
@@ -268,7 +275,7 @@ fn untouched(fault: Fault) -> RunError {
 
 impl Summary {
     /// The document kept of an ended run.
-    pub fn to_json(&self, settings: &Settings) -> String {
+    pub fn to_json(&self, settings: &Settings) -> serde_json::Value {
         serde_json::json!({
             "run": self.run.map(|run| run.to_string()),
             "datamart": settings.datamart.as_str(),
@@ -281,6 +288,5 @@ impl Summary {
             "reissued": self.reissued.iter().map(|(d, n)| (d.0, *n)).collect::<Vec<_>>(),
             "quarantined": self.quarantined,
         })
-        .to_string()
     }
 }

@@ -123,6 +123,8 @@ pub struct State {
     pub progress: BTreeMap<StreamKey, Progress>,
     /// By partition of the backup topic: from where it must be read on a resume.
     pub horizon: Vec<Offset>,
+    /// Rows per message of the deltas whose messages did not fit.
+    pub chunk_sizes: BTreeMap<DeltaNum, u32>,
     /// Everything asked is delivered.
     pub finished: bool,
     tables: Vec<Table>,
@@ -166,6 +168,9 @@ impl State {
             }
             Fact::DeltaDone { delta, issue } => self.finish_delta(delta, issue),
             Fact::Finished => self.finished = true,
+            Fact::ChunksShrunk { delta, rows } => {
+                self.chunk_sizes.insert(delta, rows);
+            }
             of_attempt => self.apply_attempt(of_attempt),
         }
     }

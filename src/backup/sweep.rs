@@ -2,7 +2,7 @@
 //! to know (DESIGN D4.12), and nobody waits for it before the end of the run. Owns these tasks.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -60,12 +60,12 @@ impl<W: World> Sweep<W> {
             self.spawn(name, answered);
         }
         for name in self.run.world.source().leftovers(self.run.run()).await? {
-            if !self.run.ledger.look(|state| state.attempts.contains_key(&name)) {
+            // One that was gone can come back: a connector that writes on has it created again.
+            let known =
+                |state: &State| state.attempts.get(&name).is_some_and(|a| a.fate != Fate::Gone);
+            if !self.run.ledger.look(known) {
                 let run = self.run.clone();
-                self.tasks.spawn(async move {
-                    run.world.source().discard(&name, false).await?;
-                    Ok(())
-                });
+                self.tasks.spawn(async move { discard_stray(&run, &name).await });
             }
         }
         while let Some(done) = self.tasks.join_next().await {
@@ -90,10 +90,24 @@ pub async fn discard<W: World>(
             run.ledger.note([Fact::AttemptGone { name: name.clone() }])?;
         }
         Discard::Quarantined => {
-            let text = format!("topic {name} is still written to by a connector; it is left");
-            run.tell(Event::Warning { text });
+            run.tell(left(name));
             run.ledger.note([Fact::AttemptQuarantined { name: name.clone() }])?;
         }
     }
     Ok(())
+}
+
+/// Clears away what the journal does not know.
+async fn discard_stray<W: World>(run: &Context<W>, name: &AttemptName) -> Result<(), Fault> {
+    if run.world.source().discard(name, false).await? == Discard::Quarantined {
+        run.tell(left(name));
+        let mut strays = run.totals.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        strays.insert(name.0.clone());
+    }
+    Ok(())
+}
+
+fn left(name: &AttemptName) -> Event {
+    let text = format!("topic {name} is still written to by a connector; it is left");
+    Event::Warning { text }
 }

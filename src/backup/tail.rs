@@ -100,6 +100,12 @@ impl Tail {
         })
     }
 
+    /// Anything found of a delta's changelog?
+    pub fn holds_changelog(&self, delta: DeltaNum, issue: u32) -> bool {
+        let of_it = |key: &StreamKey| key.delta == delta && key.issue == issue;
+        self.streams.keys().any(|key| of_it(key) && key.table.is_none())
+    }
+
     /// The issue whose changelog ends in the topic: its increment is complete, because the last
     /// changelog chunk is written only after everything else is durable (D4.10).
     pub fn completed_issue(&self, delta: DeltaNum) -> Option<u32> {

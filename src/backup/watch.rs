@@ -2,6 +2,7 @@
 //! never prints.
 
 use crate::extract::Half;
+use crate::journal::Shape;
 use crate::model::{ChunkNumber, Delta, DeltaNum, LockCode, RunId, StreamNumber, TableName};
 
 /// Something a run did, in the order of the seed's log lines ("Варианты вывода команды").
@@ -13,6 +14,8 @@ pub enum Event {
         run: RunId,
         /// It was begun before.
         resumed: bool,
+        /// What shapes its content, by the journal.
+        shape: Shape,
     },
     /// Changes are denied now.
     Denied {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::deliver::{Lane, Message, Sink};
+use crate::deliver::{Lane, Message, Sink, SinkError};
 use crate::extract::{ChunkReader, Half, Source, SourceError, StagedChunk};
 use crate::format::{self, FormatError, Labeller};
 use crate::journal::{Progress, StreamKey};
@@ -225,8 +225,14 @@ impl<W: World> Worker<W> {
         self.pending.sent.push(at);
         self.pending.bytes += bytes;
         self.pending.rows += rows;
-        self.lane.send(Message { partition, key: key_bytes, body }).await?;
-        Ok(())
+        let sent = self.lane.send(Message { partition, key: key_bytes, body }).await;
+        match sent {
+            Err(error @ SinkError::TooLarge { .. }) if rows > 1 => {
+                let pair = &self.pending.streams[at].pair;
+                Err(pair::reissue_smaller(&self.run, pair, &error.to_string())?)
+            }
+            sent => Ok(sent?),
+        }
     }
 
     fn key(&self, pair: &Pair, stream: StreamNumber, chunk: u64, is_last: bool) -> MessageKey {

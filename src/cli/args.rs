@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::filter::{ListArgs, StatusArgs};
 use crate::extract::prostore::Secret;
 
 /// Options that can hold a token or a password show themselves to nobody.
@@ -16,7 +17,8 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
 
 /// Resumable backups of Prostore datamarts into a Kafka topic.
 ///
-/// Each option can also be a variable of the environment; a flag comes before it.
+/// Each option can also be a variable of the environment or stand in a file: a flag comes before a
+/// variable, that before the file of --config, and that before the default.
 #[derive(Debug, Parser)]
 #[command(name = "deltakeep", version, max_term_width = 100)]
 pub struct LowArgs {
@@ -63,6 +65,9 @@ pub struct CommonArgs {
         env = "DELTAKEEP_STATE_DIR"
     )]
     pub state_dir: Option<PathBuf>,
+    /// File of settings, TOML: keywords without their dashes; flags and variables come before it
+    #[arg(long, global = true, value_name = "PATH", env = "DELTAKEEP_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Form of what is printed on stdout
     #[arg(long, global = true, value_enum, default_value = "text", env = "DELTAKEEP_OUTPUT")]
     pub output: Output,
@@ -86,6 +91,8 @@ pub enum Command {
     /// Back up the new closed deltas of a datamart, or the asked ones, into a Kafka topic
     #[command(name = "backup_to_kafka", visible_alias = "backup-to-kafka")]
     BackupToKafka(BackupArgs),
+    /// Look at everything that a backup needs, and change nothing
+    Check(Box<BackupArgs>),
     /// Continue a run that stopped, with the settings it was started with
     Resume {
         /// The run, or the first letters of its id [default: the only unfinished one]
@@ -95,12 +102,9 @@ pub enum Command {
         again: BackupArgs,
     },
     /// Tell what a run does or did last
-    Status {
-        /// The run, or the first letters of its id [default: the newest]
-        run: Option<String>,
-    },
+    Status(StatusArgs),
     /// List the runs that are remembered here
-    List,
+    List(ListArgs),
     /// Give back the lock of a datamart that a dead run left denied
     Unlock {
         /// Day of the month when a run started that left no trace, as one of the Java tool does
@@ -118,6 +122,18 @@ pub enum Command {
         #[command(flatten)]
         again: Box<BackupArgs>,
     },
+    /// Look at a backup topic, without a node
+    Topic {
+        /// What to do with it.
+        #[command(subcommand)]
+        what: TopicCommand,
+    },
+    /// Look at the settings
+    Config {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
     /// Serve a stand-in for a Prostore node
     #[cfg(feature = "sandbox")]
     Sandbox(crate::sandbox::SandboxArgs),
@@ -126,6 +142,48 @@ pub enum Command {
     Demo,
     /// Print the version
     Version,
+}
+
+/// What to do with a topic.
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// Tell which increments it holds, complete or not, their size, and the topic's settings
+    Show(TopicArgs),
+}
+
+/// The topic that is meant.
+#[derive(Debug, Args)]
+pub struct TopicArgs {
+    /// The topic
+    #[arg(long, value_name = "TOPIC", env = "DELTAKEEP_TOPIC")]
+    pub topic: Option<String>,
+    /// Its brokers
+    #[arg(
+        long = "kafkaBrokers",
+        visible_alias = "kafka-brokers",
+        value_name = "HOST:PORT,...",
+        env = "DELTAKEEP_KAFKA_BROKERS"
+    )]
+    pub kafka_brokers: Option<String>,
+    /// Setting of the client of these brokers; the value @PATH is read from a file.
+    /// In the environment one a line
+    #[arg(
+        long = "kafkaProperty",
+        visible_alias = "kafka-property",
+        value_name = "NAME=VALUE",
+        env = "DELTAKEEP_KAFKA_PROPERTY",
+        hide_env_values = true,
+        value_delimiter = '\n',
+        value_parser = secret
+    )]
+    pub kafka_property: Vec<Secret>,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting, its value without secrets, and who set it: flag, env, file or default
+    Show(Box<BackupArgs>),
 }
 
 /// Keywords of a backup. None has a default here, so that a resume can tell what was asked.

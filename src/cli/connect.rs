@@ -1,6 +1,8 @@
 //! The connection string (seed, "--connect"): node, datamart, token. Owns its grammar; no error
 //! repeats any of its text, for a misplaced token would be in it.
 
+use std::ffi::OsString;
+
 use percent_encoding::percent_decode_str;
 
 use crate::extract::prostore::Secret;
@@ -110,21 +112,33 @@ fn token_in(query: &str) -> Result<Option<Secret>, ConnectError> {
     }
 }
 
-/// `text` with what follows each `password=` hidden: for texts that quote what was typed.
-pub fn mask(text: &str) -> String {
-    let mut parts = text.split("password=");
-    let mut masked = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| c.is_whitespace() || matches!(c, '&' | '\'' | '"'));
-        masked.push_str("password=[secret]");
-        masked.push_str(&part[end.unwrap_or(part.len())..]);
-    }
-    masked
+/// Ends of names whose values nobody may see, in connection strings and settings of clients.
+const SECRET: [&str; 6] =
+    ["password=", "secret=", "token=", ".pem=", "jaas.config=", "oauthbearer.config="];
+
+/// What is secret in a word of the command line; empty where nothing is.
+fn secret_in(word: &str) -> &str {
+    let values = SECRET.iter().filter_map(|name| word.split_once(name)).map(|(_, value)| value);
+    let value = values.max_by_key(|value| value.len()).unwrap_or_default();
+    if value.starts_with('@') { "" } else { value }
 }
 
-/// Whether a word of the command line has a password in it, and not the file of one.
+/// `text` without the secrets that were typed: for texts that quote what was typed. Values are
+/// taken from the words themselves, since a password can hold any letter.
+pub fn mask_typed(text: &str, words: &[OsString]) -> String {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let secrets = words.iter().map(|word| secret_in(word)).filter(|secret| !secret.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
+}
+
+/// A value without the secret in it.
+pub fn mask(value: &str) -> String {
+    mask_typed(value, &[OsString::from(value)])
+}
+
+/// Whether a word of the command line has a secret in it, and not the file of one.
 pub fn tells_secret(word: &str) -> bool {
-    word.split("password=").skip(1).any(|rest| !rest.is_empty() && !rest.starts_with('@'))
+    !secret_in(word).is_empty()
 }
 
 #[cfg(test)]
@@ -176,10 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_quoted_text_is_hidden() {
-        let text = "unknown 'h:1/m?user=jwt&password=canary' and password=canary&user=jwt";
-        let hidden = "unknown 'h:1/m?user=jwt&password=[secret]' and password=[secret]&user=jwt";
-        assert_eq!(mask(text), hidden);
+    fn what_was_typed_as_a_secret_is_hidden_where_it_is_quoted() {
+        for typed in [
+            "h:1/m?user=jwt&password=canary",
+            "h:1/m?password=canary&user=jwt",
+            "sasl.password=my 'canary' & \"canary\"",
+            "sasl.oauthbearer.client.secret=canary",
+            "ssl.key.pem=-----BEGIN PRIVATE KEY-----\ncanary",
+            "sasl.oauthbearer.config=principal=canary password=canary",
+        ] {
+            let text = format!("error: unexpected argument '{typed}' found");
+            let hidden = mask_typed(&text, &["resume".into(), typed.into()]);
+            assert!(!hidden.contains("canary") && hidden.contains("[secret]"), "{hidden}");
+            assert!(tells_secret(typed), "{typed}");
+        }
+        let plain = "unexpected argument 'sasl.password=@/run/key'";
+        assert_eq!(mask_typed(plain, &["sasl.password=@/run/key".into()]), plain);
     }
 
     #[test]

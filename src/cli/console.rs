@@ -2,9 +2,11 @@
 //! that grep them. Owns their wording; a closed stdout ends nothing.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backup::{Event, Watch};
 use crate::extract::Half;
+use crate::journal::Shape;
 
 /// Prints the seed's lines.
 pub struct Console {
@@ -12,12 +14,21 @@ pub struct Console {
     pub datamart: String,
     /// The backup topic.
     pub topic: String,
-    /// What the run was asked for, without secrets.
-    pub params: String,
+    /// host:port of the node.
+    pub node: String,
+}
+
+/// Whether stdout holds anything yet: in JSON mode it takes one document and no more.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// True once something was printed.
+pub fn has_said() -> bool {
+    SAID.load(Ordering::Relaxed)
 }
 
 /// Prints a line; nobody listening is no failure of a backup.
 pub fn say(line: &str) {
+    SAID.store(true, Ordering::Relaxed);
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
@@ -30,11 +41,22 @@ impl Watch for Console {
 }
 
 impl Console {
+    fn params(&self, shape: &Shape) -> String {
+        let Self { node, datamart, topic } = self;
+        let Shape { chunk_size, threads, partitions, datasource, .. } = shape;
+        let datasource = datasource.as_deref().unwrap_or("null");
+        format!(
+            "[node {node}, datamart {datamart}, datasourceType {datasource}, topic {topic}, \
+             partitionsCount {partitions}, threadsCount {threads}, chunkSize {chunk_size}]"
+        )
+    }
+
     fn line(&self, event: Event) -> Option<String> {
-        let Self { datamart, topic, params } = self;
+        let Self { datamart, topic, .. } = self;
         Some(match event {
-            Event::Started { run, resumed } => {
+            Event::Started { run, resumed, shape } => {
                 let how = if resumed { ", resumed" } else { "" };
+                let params = self.params(&shape);
                 format!("Started BACKUP process with params {params}, run {run}{how}")
             }
             Event::Denied { code } => {

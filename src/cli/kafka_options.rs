@@ -2,6 +2,7 @@
 //! the reading of values kept in files; connects to nothing.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::connect::{ConnectError, check_address};
@@ -128,9 +129,17 @@ fn property(keyword: &'static str, text: &str) -> Result<(String, Secret), Kafka
     }
 }
 
+/// Largest file of a key, a token or a password.
+const LARGEST_SECRET: u64 = 1 << 20;
+
 /// A file's content without the line end after it.
 pub(super) fn read_secret(path: &Path) -> std::io::Result<Secret> {
-    let text = std::fs::read_to_string(path)?;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?.take(LARGEST_SECRET + 1);
+    std::io::BufReader::new(file).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_SECRET {
+        return Err(std::io::Error::other("larger than any key or token"));
+    }
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
 }

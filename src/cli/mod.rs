@@ -3,9 +3,11 @@
 
 pub mod args;
 mod commands;
+pub mod config;
 pub mod connect;
 mod console;
 pub mod exit_code;
+pub mod filter;
 pub mod kafka_options;
 pub mod logging;
 mod progress;
@@ -19,34 +21,51 @@ pub(crate) mod wiring;
 
 use std::ffi::OsString;
 
-use clap::Parser;
-
-use self::args::LowArgs;
-use self::connect::{mask, tells_secret};
+use self::args::Output;
+use self::config::{Words, WordsError};
+use self::connect::{mask_typed, tells_secret};
 use self::exit_code::{ExitCode, Failure};
 use self::settings::{Settings, Surroundings};
 
 /// Runs the command that the process was started with.
 pub fn main() -> std::process::ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
-    let args = match LowArgs::try_parse_from(&argv) {
-        Ok(args) => args,
-        Err(error) => return told_by_clap(&error).into(),
+    let words = match config::read(&argv) {
+        Ok(words) => words,
+        Err(WordsError::Words(error)) => return told_by_clap(&error, &argv).into(),
+        // Which form was asked for may stand in the very file that cannot be read.
+        Err(WordsError::File(error)) => return ended(Err(error.into()), Output::Text),
     };
-    match run(args, &argv) {
+    let output = words.args.common.output;
+    ended(run(words, &argv), output)
+}
+
+fn ended(done: Result<(), Failure>, output: Output) -> std::process::ExitCode {
+    match done {
         Ok(()) => ExitCode::Done.into(),
         Err(failure) => {
-            eprintln!("deltakeep: {}\nnext: {}", failure.message, failure.next);
+            tell_failure(&failure, output);
             failure.code.into()
         }
     }
 }
 
+/// People read stderr; programs that asked for JSON get their one document all the same.
+fn tell_failure(failure: &Failure, output: Output) {
+    let Failure { code, message, next } = failure;
+    eprintln!("deltakeep: {message}\nnext: {next}");
+    // A check that was found wanting has printed its document already.
+    if output == Output::Json && !console::has_said() {
+        let failure = serde_json::json!({ "code": *code as u8, "message": message, "next": next });
+        console::say(&serde_json::json!({ "failure": failure }).to_string());
+    }
+}
+
 /// Prints help, or what is wrong with the command line. Clap quotes what it does not understand,
 /// and that can be a connection string.
-fn told_by_clap(error: &clap::Error) -> ExitCode {
+fn told_by_clap(error: &clap::Error, argv: &[OsString]) -> ExitCode {
     if error.use_stderr() {
-        eprint!("{}", mask(&error.render().to_string()));
+        eprint!("{}", mask_typed(&error.render().to_string(), argv));
         ExitCode::Usage
     } else {
         print!("{}", error.render());
@@ -54,7 +73,8 @@ fn told_by_clap(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
+fn run(words: Words, argv: &[OsString]) -> Result<(), Failure> {
+    let Words { args, settings: shown, warnings } = words;
     let log = logging::start(args.common.verbose, args.common.log_file.as_deref());
     let _log = log.map_err(|error| Failure {
         code: ExitCode::Usage,
@@ -66,16 +86,9 @@ fn run(args: LowArgs, argv: &[OsString]) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var_os(name);
     let around = Surroundings { variable: &variable, here: &here, secret_typed };
     let settings = Settings::check(args, &around)?;
-    for warning in &settings.warnings {
+    for warning in warnings.iter().chain(&settings.warnings) {
         tracing::warn!("{warning}");
     }
     tracing::debug!(?settings, "started");
-    commands::dispatch(settings)
-}
-
-/// The token that the environment holds, for runs that are found again without `--connect`.
-fn token_of_environment() -> Option<crate::extract::prostore::Secret> {
-    let text = std::env::var("DELTAKEEP_TOKEN").ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| crate::extract::prostore::Secret::new(text))
+    commands::dispatch(settings, &shown)
 }

@@ -1,9 +1,10 @@
 //! How far a run is, on stderr: a bar on a terminal, a line every ten seconds elsewhere. Owns the
 //! counting of what is shown; never slows a worker down.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::Output;
 use super::stores::{self, Status};
 use crate::backup::{Event, Watch};
+use crate::model::DeltaDate;
 
 /// Without a terminal a line is printed so often.
 const EVERY: Duration = Duration::from_secs(10);
@@ -33,6 +35,8 @@ struct Inner {
     tables: usize,
     tables_of_delta: usize,
     tables_done: usize,
+    /// When the delta at work was closed.
+    date: Option<DeltaDate>,
 }
 
 impl Progress {
@@ -49,6 +53,7 @@ impl Progress {
             tables: 0,
             tables_of_delta: 0,
             tables_done: 0,
+            date: None,
         };
         Self { inner: Mutex::new(inner), bar, json: output == Output::Json }
     }
@@ -56,6 +61,25 @@ impl Progress {
     /// The status as it stands, for its last word.
     pub fn status(&self) -> Status {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
+    }
+
+    /// Shows progress now and then also where nothing happens, as in a long unload.
+    pub async fn tick(self: Arc<Self>) -> Infallible {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.show(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    fn show(&self, inner: &mut Inner) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(inner.total() as u64);
+            bar.set_position(inner.tables_done as u64);
+            bar.set_message(inner.text());
+        } else if inner.printed.elapsed() >= EVERY {
+            inner.printed = Instant::now();
+            eprintln!("{}", if self.json { inner.json() } else { inner.text() });
+        }
     }
 
     /// Takes the bar away.
@@ -77,14 +101,7 @@ impl Watch for Progress {
     fn tell(&self, event: Event) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let step = inner.take(event);
-        if let Some(bar) = &self.bar {
-            bar.set_length(inner.total() as u64);
-            bar.set_position(inner.tables_done as u64);
-            bar.set_message(inner.text());
-        } else if inner.printed.elapsed() >= EVERY {
-            inner.printed = Instant::now();
-            eprintln!("{}", if self.json { inner.json() } else { inner.text() });
-        }
+        self.show(&mut inner);
         if step || inner.saved.elapsed() >= STATUS_EVERY {
             inner.saved = Instant::now();
             inner.status.updated = now();
@@ -99,21 +116,38 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// When a delta was closed, as status documents show it.
+pub(super) fn date_text(date: DeltaDate) -> Option<String> {
+    let time = jiff::Timestamp::from_microsecond(date.0).ok()?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 impl Inner {
     /// Counts; true where the status is worth renewing at once.
     fn take(&mut self, event: Event) -> bool {
         match event {
-            Event::Started { run, .. } => self.status.run = run.to_string(),
-            Event::Denied { code } => self.status.code = code.to_string(),
+            Event::Started { run, resumed, .. } => {
+                self.status.run = run.to_string();
+                self.status.history.resumes += u32::from(resumed);
+            }
+            Event::Denied { code } => {
+                self.status.code = code.to_string();
+                self.status.history.lock_held = true;
+            }
+            Event::Allowed => self.status.history.lock_held = false,
             Event::Range { deltas, done } => {
                 (self.status.deltas, self.status.deltas_done) = (deltas.len(), done);
             }
             Event::Tables { tables } => self.tables = tables.len(),
-            Event::DeltaStarted { tables, .. } => {
+            Event::DeltaStarted { delta, tables } => {
+                self.date = Some(delta.date);
                 (self.tables_of_delta, self.tables_done) = (tables, 0);
             }
             Event::Archived { .. } => self.tables_done += 1,
-            Event::DeltaArchived { .. } => self.status.deltas_done += 1,
+            Event::DeltaArchived { .. } => {
+                self.status.deltas_done += 1;
+                self.status.history.recovery_point = self.date.and_then(date_text);
+            }
             Event::Delivered { rows, bytes } => {
                 self.status.rows += rows;
                 self.status.bytes += bytes;

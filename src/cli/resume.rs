@@ -118,6 +118,7 @@ mod tests {
     fn shape() -> Shape {
         Shape {
             datasource: Some("adqm".into()),
+            datasource_fallback: false,
             chunk_size: 1000,
             threads: 2,
             partitions: 3,

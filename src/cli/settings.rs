@@ -5,9 +5,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{BackupArgs, Command, CommonArgs, Delivery, LowArgs, OnUnfinished, Output};
+use super::args::{
+    BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
+    TopicArgs, TopicCommand,
+};
 use super::connect::{ConnectError, Connection};
 use super::exit_code::{ExitCode, Failure};
+use super::filter::{ListArgs, StatusOf};
 use super::kafka_options::{Brokers, KafkaOptionError, Properties, read_secret};
 use super::resume::{Again, RunChoice};
 use super::state_dir::state_dir;
@@ -82,6 +86,12 @@ pub enum SettingsError {
         /// The text.
         text: String,
     },
+    /// An age that is no time.
+    #[error("--maxAge {text:?}: a time such as 26h or 90m")]
+    Age {
+        /// The text.
+        text: String,
+    },
     /// No folder for journals is known.
     #[error("no place for the journals is known: there is no home directory")]
     NoState,
@@ -101,6 +111,7 @@ impl From<SettingsError> for Failure {
                 "--deltaNum 5 --nextDeltasCount 2 for the deltas 5, 6 and 7".to_owned()
             }
             SettingsError::Run { .. } => "deltakeep list".to_owned(),
+            SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
             SettingsError::Kafka(_)
             | SettingsError::Topic { .. }
@@ -139,16 +150,22 @@ pub struct Settings {
 pub enum Task {
     /// A fresh run.
     Backup(Box<BackupSettings>),
+    /// See whether a fresh run would work.
+    Check(Box<BackupSettings>),
     /// A run that stopped.
     Resume(Box<ResumeSettings>),
-    /// Tell of a run.
-    Status(RunChoice),
+    /// Tell of a run, or of the age of backups.
+    Status(StatusOf),
     /// Tell of all runs.
-    List,
+    List(ListArgs),
     /// Give a dead run's lock back.
     Unlock(UnlockSettings),
     /// Give a run up.
     Abandon(Box<ResumeSettings>),
+    /// Tell of a backup topic.
+    TopicShow(TopicSettings),
+    /// Print the settings.
+    ConfigShow,
     /// Serve the stand-in node.
     #[cfg(feature = "sandbox")]
     Sandbox(Box<crate::sandbox::SandboxArgs>),
@@ -168,8 +185,6 @@ pub struct BackupSettings {
     pub topic: String,
     /// What shapes the content; journalled.
     pub shape: Shape,
-    /// Whether the node may choose for tables outside the asked datasource.
-    pub datasource_fallback: bool,
     /// What becomes of an unfinished run.
     pub on_unfinished: OnUnfinished,
     /// Whether only to print the plan.
@@ -185,6 +200,10 @@ pub struct ResumeSettings {
     pub run: RunChoice,
     /// Node, datamart, token, as far as given again.
     pub connection: Option<Connection>,
+    /// The token where no connection was given again.
+    pub token: Option<Secret>,
+    /// Whether the way of delivery was given again.
+    pub delivery_given: bool,
     /// What was given again of the settings that the run keeps.
     pub again: Again,
     /// Whether only to print what is left.
@@ -243,6 +262,17 @@ pub struct UnlockSettings {
     pub yes: bool,
 }
 
+/// Settings of `topic show`.
+#[derive(Clone, Debug)]
+pub struct TopicSettings {
+    /// The topic.
+    pub topic: String,
+    /// Its brokers.
+    pub brokers: Brokers,
+    /// Client settings.
+    pub properties: Properties,
+}
+
 /// Where a lock's code is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeFrom {
@@ -264,7 +294,11 @@ impl Settings {
             warnings.push(format!("other users of this host can see what is typed; {better}"));
         }
         let connection = connection(&args.common, around, &mut warnings)?;
-        let task = task(args.command, connection)?;
+        let token = match &connection {
+            Some(connection) => connection.token.clone(),
+            None => token_elsewhere(&args.common, around, &mut warnings)?,
+        };
+        let task = task(args.command, connection, token)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -272,20 +306,31 @@ impl Settings {
     }
 }
 
-fn task(command: Command, connection: Option<Connection>) -> Result<Task, SettingsError> {
+fn task(
+    command: Command,
+    connection: Option<Connection>,
+    token: Option<Secret>,
+) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
         connection.ok_or(SettingsError::Missing { keyword: "--connect" })
     };
     Ok(match command {
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
-        Command::Resume { run, again } => Task::Resume(resume(run, connection, &again)?),
-        Command::Status { run } => Task::Status(RunChoice::parse(run)?),
-        Command::List => Task::List,
+        Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
+        Command::Resume { run, again } => Task::Resume(resume(run, connection, token, &again)?),
+        Command::Status(args) => Task::Status(StatusOf::parse(args)?),
+        Command::List(args) => Task::List(args),
         Command::Unlock { day, yes } => {
             let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
-        Command::Abandon { run, again } => Task::Abandon(resume(run, connection, &again)?),
+        Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
+        Command::Topic { what: TopicCommand::Show(args) } => Task::TopicShow(of_topic(&args)?),
+        Command::Config { what: ConfigCommand::Show(args) } => {
+            Again::read(&args)?;
+            means(&args)?;
+            Task::ConfigShow
+        }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => Task::Sandbox(Box::new(args)),
         #[cfg(feature = "demo")]
@@ -294,14 +339,27 @@ fn task(command: Command, connection: Option<Connection>) -> Result<Task, Settin
     })
 }
 
+fn of_topic(args: &TopicArgs) -> Result<TopicSettings, SettingsError> {
+    let missing = |keyword| SettingsError::Missing { keyword };
+    let brokers = args.kafka_brokers.as_deref().ok_or(missing("--kafkaBrokers"))?;
+    Ok(TopicSettings {
+        topic: topic(args.topic.as_deref().ok_or(missing("--topic"))?)?,
+        brokers: Brokers::parse("--kafkaBrokers", brokers)?,
+        properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
+    })
+}
+
 fn resume(
     run: Option<String>,
     connection: Option<Connection>,
+    token: Option<Secret>,
     again: &BackupArgs,
 ) -> Result<Box<ResumeSettings>, SettingsError> {
     Ok(Box::new(ResumeSettings {
         run: RunChoice::parse(run)?,
         connection,
+        token,
+        delivery_given: again.delivery.is_some(),
         again: Again::read(again)?,
         dry_run: again.dry_run,
         means: means(again)?,
@@ -312,6 +370,7 @@ fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, S
     let again = Again::read(args)?;
     let shape = Shape {
         datasource: again.datasource,
+        datasource_fallback: args.datasource_fallback,
         chunk_size: args.chunk_size.unwrap_or(1000),
         threads: args.threads_count.unwrap_or(1),
         partitions: args.partitions_count.unwrap_or(1),
@@ -322,7 +381,6 @@ fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, S
         connection,
         topic: again.topic.ok_or(SettingsError::Missing { keyword: "--topic" })?,
         shape,
-        datasource_fallback: args.datasource_fallback,
         on_unfinished: args.on_unfinished.unwrap_or(OnUnfinished::Resume),
         dry_run: args.dry_run,
         means: means(args)?,
@@ -396,20 +454,33 @@ fn connection(
 ) -> Result<Option<Connection>, SettingsError> {
     let Some(text) = &common.connect else { return Ok(None) };
     let mut connection = Connection::parse(text.expose())?;
-    let (token, from) = match (&connection.token, &common.token_file) {
-        (Some(token), _) => (Some(token.clone()), "--connect"),
-        (None, Some(path)) => (Some(token_file(path, warnings)?), "--tokenFile"),
-        (None, None) => (token_variable(around), "DELTAKEEP_TOKEN"),
+    connection.token = match connection.token {
+        Some(token) => Some(sendable(token, "--connect")?),
+        None => token_elsewhere(common, around, warnings)?,
     };
-    let sendable = |token: &Secret| {
-        let text = token.expose();
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
-    };
-    if token.as_ref().is_some_and(|token| !sendable(token)) {
-        return Err(SettingsError::BadToken { from });
-    }
-    connection.token = token;
     Ok(Some(connection))
+}
+
+/// The token from a file, else from the environment.
+fn token_elsewhere(
+    common: &CommonArgs,
+    around: &Surroundings<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Secret>, SettingsError> {
+    match &common.token_file {
+        Some(path) => sendable(token_file(path, warnings)?, "--tokenFile").map(Some),
+        None => token_variable(around).map(|t| sendable(t, "DELTAKEEP_TOKEN")).transpose(),
+    }
+}
+
+/// A token that a header can carry.
+fn sendable(token: Secret, from: &'static str) -> Result<Secret, SettingsError> {
+    let text = token.expose();
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(token)
+    } else {
+        Err(SettingsError::BadToken { from })
+    }
 }
 
 fn token_variable(around: &Surroundings<'_>) -> Option<Secret> {

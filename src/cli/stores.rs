@@ -57,9 +57,29 @@ pub struct Status {
     pub rows: u64,
     /// Bytes delivered by the last execution.
     pub bytes: u64,
+    /// What outlives the run.
+    #[serde(flatten)]
+    pub history: History,
     /// Why the last execution stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+/// What is known of a backup beyond its newest run. All of it may be missing: documents of earlier
+/// versions have none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct History {
+    /// When the backup was last known to be up to date, UTC; also where there was nothing new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<String>,
+    /// When the newest delta was closed that was seen complete, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_point: Option<String>,
+    /// Executions of the run after its first.
+    pub resumes: u32,
+    /// The lock was taken and not yet given back.
+    pub lock_held: bool,
 }
 
 /// A store found below the state directory.
@@ -77,6 +97,14 @@ impl Store {
         self.status.stage == Stage::Running && is_alive(self.status.pid)
     }
 
+    /// When the backup was last known to be up to date.
+    pub fn last_success(&self) -> Option<&str> {
+        let Status { history, stage, failure, updated, .. } = &self.status;
+        // Documents of earlier versions tell it only of a run that is done.
+        let done = *stage == Stage::Done && failure.is_none();
+        history.last_success.as_deref().or(done.then_some(updated.as_str()))
+    }
+
     /// What to call its stage: a run whose process is gone was killed.
     pub fn stage(&self) -> &'static str {
         match self.status.stage {
@@ -88,8 +116,11 @@ impl Store {
     }
 }
 
+/// A number may belong to somebody else after a restart of the host, so the name must be ours too.
 fn is_alive(pid: u32) -> bool {
-    pid != std::process::id() && Path::new("/proc").join(pid.to_string()).exists()
+    let name = |pid: &str| std::fs::read(Path::new("/proc").join(pid).join("comm")).ok();
+    let found = name(&pid.to_string());
+    pid != std::process::id() && found.is_some() && found == name("self")
 }
 
 /// Why no run is chosen.
@@ -212,6 +243,7 @@ mod tests {
             deltas_done: 0,
             rows: 0,
             bytes: 0,
+            history: History::default(),
             failure: None,
         };
         Store { path: "/s".into(), status }

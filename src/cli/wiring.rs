@@ -129,12 +129,7 @@ pub async fn build(
 ) -> Result<(RealWorld, Addresses), WiringError> {
     let node = node(connection)?;
     let core = core_brokers(&node, means).await?;
-    let backup = match &means.backup {
-        BackupBrokers::Given(list) => brokers("--kafkaProperty", list.as_str(), &means.properties)?,
-        // The backup topic lies with the core brokers, so their client settings apply too.
-        BackupBrokers::Core if means.properties.iter().next().is_none() => core.clone(),
-        BackupBrokers::Core => brokers("--kafkaProperty", core.list(), &means.properties)?,
-    };
+    let backup = backup_brokers(&core, means)?;
     let admin = admin(&backup)?;
     let of_topic = KafkaTopic::new(backup.clone(), admin.clone(), topic);
     let cluster = of_topic.cluster_id().await?.unwrap_or_else(|| backup.list().to_owned());
@@ -183,7 +178,10 @@ fn source(
 
 /// The brokers that the node's connectors write to: given, else asked of the node (D5). Never
 /// those of the backup topic.
-async fn core_brokers(node: &ProstoreNode, means: &Means) -> Result<Brokers, WiringError> {
+pub(super) async fn core_brokers(
+    node: &ProstoreNode,
+    means: &Means,
+) -> Result<Brokers, WiringError> {
     let list = match &means.core {
         CoreBrokers::Given(list) => list.as_str().to_owned(),
         CoreBrokers::AskNode => {
@@ -194,6 +192,24 @@ async fn core_brokers(node: &ProstoreNode, means: &Means) -> Result<Brokers, Wir
         }
     };
     brokers("--kafkaPropertyCore", &list, &means.properties_core)
+}
+
+/// The brokers of the backup topic: given, else the core ones (D5).
+pub(super) fn backup_brokers(core: &Brokers, means: &Means) -> Result<Brokers, WiringError> {
+    Ok(match &means.backup {
+        BackupBrokers::Given(list) => brokers("--kafkaProperty", list.as_str(), &means.properties)?,
+        // The backup topic lies with the core brokers, so their client settings apply too.
+        BackupBrokers::Core if means.properties.iter().next().is_none() => core.clone(),
+        BackupBrokers::Core => brokers("--kafkaProperty", core.list(), &means.properties)?,
+    })
+}
+
+/// Brokers of a backup topic that is looked at by itself.
+pub(super) fn named_brokers(
+    list: &super::kafka_options::Brokers,
+    properties: &Properties,
+) -> Result<Brokers, WiringError> {
+    brokers("--kafkaProperty", list.as_str(), properties)
 }
 
 fn brokers(
@@ -208,7 +224,8 @@ fn brokers(
     Brokers::new(list, properties).map_err(|source| WiringError::Brokers { keyword, source })
 }
 
-fn admin(brokers: &Brokers) -> Result<Arc<dyn TopicAdmin>, WiringError> {
+/// Administration of a cluster.
+pub(super) fn admin(brokers: &Brokers) -> Result<Arc<dyn TopicAdmin>, WiringError> {
     let failed = |source| WiringError::Kafka { brokers: brokers.list().to_owned(), source };
     Ok(ClusterAdmin::new(brokers).map_err(failed)?)
 }

@@ -14,6 +14,14 @@ use crate::model::{Offset, RunId};
 /// Bytes handed to a producer and not yet acknowledged, by lane. More only costs the idempotent
 /// client processor time, and lengthens what a crash repeats (DESIGN D5).
 const UNDER_WAY: usize = 2 << 20;
+/// How a producer waits for a batch to fill. While five *messages* are under way (not requests) the
+/// idempotent client sends no more, and where what waits is older than its linger time it asks the
+/// clock and the socket without pause: three quarters of all processor time. So the linger time is
+/// longer than an answer takes; a commit does not wait for it. Batches of a quarter of what may be
+/// under way are sent as soon as they are full.
+const FULL_BATCHES: &[(&str, &str)] = &[("linger.ms", "50"), ("batch.size", "524288")];
+/// Without transactions the end of a commit is only waited for, so waits must be short.
+const SHORT_WAITS: &[(&str, &str)] = &[("linger.ms", "5")];
 /// What a record and its batch add to key and body, rounded up.
 const FRAMING: usize = 128;
 /// The brokers' default of max.message.bytes, where they do not tell the topic's.
@@ -23,6 +31,8 @@ const DEFAULT_LIMIT: usize = 1_048_588;
 const TRANSACTION: &str = "120000";
 /// How long to wait for the transaction coordinator.
 const COORDINATOR: Duration = Duration::from_secs(60);
+/// How long a failed commit may wait for the reason.
+const HEAR: Duration = Duration::from_secs(1);
 /// How long an aborting lane may hold up its owner.
 const ABORT: Duration = Duration::from_secs(2);
 /// How often the tail is looked at while it settles.
@@ -65,6 +75,12 @@ impl KafkaSink {
         self
     }
 
+    fn patience(&self) -> Duration {
+        let config = self.brokers.producer(0, &[]);
+        let told = config.get("transaction.timeout.ms").unwrap_or(TRANSACTION);
+        Duration::from_millis(told.parse().unwrap_or(u64::MAX))
+    }
+
     async fn limit(&self) -> Result<usize, Failure> {
         let settings = self.admin.settings(&self.topic).await?;
         let told = settings.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
@@ -77,7 +93,11 @@ impl KafkaSink {
     }
 
     fn start(&self, run: RunId, lane: u32, limit: usize) -> Result<Started, Failure> {
-        let mut config = self.brokers.producer(limit);
+        let batching = match self.delivery {
+            Delivery::Transactions => FULL_BATCHES,
+            Delivery::Idempotent => SHORT_WAITS,
+        };
+        let mut config = self.brokers.producer(limit, batching);
         match self.delivery {
             Delivery::Transactions => {
                 config.set("transactional.id", format!("deltakeep-{run}-{lane}"));
@@ -141,6 +161,8 @@ impl Sink for KafkaSink {
             producer: Some(producer),
             reports,
             begun: false,
+            since: None,
+            patience: self.patience(),
             broken: false,
         })
     }
@@ -190,6 +212,10 @@ pub struct KafkaLane {
     reports: Arc<Reports>,
     /// A transaction is open.
     begun: bool,
+    /// When it began.
+    since: Option<Instant>,
+    /// How long the brokers let it stay open.
+    patience: Duration,
     /// An error happened, or a commit was abandoned: the outcome is unknown.
     broken: bool,
 }
@@ -214,7 +240,9 @@ impl KafkaLane {
             _ => failure,
         };
         match failure.kind {
-            FailureKind::Fenced => SinkError::Fenced { lane: self.lane },
+            FailureKind::Fenced => {
+                fenced(self.lane, self.since.map(|s| s.elapsed()), self.patience)
+            }
             FailureKind::TooLarge => SinkError::TooLarge { bytes: largest, limit: self.limit },
             _ => sink_error(failure),
         }
@@ -224,6 +252,7 @@ impl KafkaLane {
         let handle = producer.clone();
         let began = blocking(move || handle.begin_transaction().map_err(|e| Failure::of(&e)));
         self.begun = true;
+        self.since = Some(Instant::now());
         began.await.map_err(|failure| self.fail(failure, 0))
     }
 
@@ -251,14 +280,29 @@ impl KafkaLane {
         producer: ThreadedProducer<LaneContext>,
     ) -> Result<(), SinkError> {
         let reports = Arc::clone(&self.reports);
-        let commit = move || {
-            // All reports are in: the client has nothing to flush, only to end the transaction.
-            producer.commit_transaction(COORDINATOR).map_err(|e| reports.explain(&e))
-        };
-        blocking(commit).await.map_err(|failure| self.fail(failure, 0))?;
+        // Sends what still waits for a full batch, and takes its reports.
+        let commit =
+            move || producer.commit_transaction(COORDINATOR).map_err(|e| reports.explain(&e));
+        if let Err(failure) = blocking(commit).await {
+            // Why a message failed says more than that its transaction did. Its report may still
+            // be on its way.
+            let told = tokio::time::timeout(HEAR, self.reports.all()).await;
+            let (failure, largest) = told.ok().and_then(Result::err).unwrap_or((failure, 0));
+            return Err(self.fail(failure, largest));
+        }
         self.begun = false;
         Ok(())
     }
+}
+
+/// Brokers fence a lane for its successor, and for a transaction that was open too long: after a
+/// process or a network that stood still. Only the first is somebody else's doing.
+fn fenced(lane: u32, open: Option<Duration>, patience: Duration) -> SinkError {
+    if open.is_none_or(|open| open < patience) {
+        return SinkError::Fenced { lane };
+    }
+    let reason = format!("the transaction of lane {lane} was open for too long");
+    SinkError::Interrupted { reason }
 }
 
 /// Key and body.
@@ -294,13 +338,16 @@ impl Lane for KafkaLane {
         }
         // A commit that is abandoned half way leaves an unknown outcome as an error does.
         self.broken = true;
-        let arrived = self.reports.all().await;
-        arrived.map_err(|(failure, largest)| self.fail(failure, largest))?;
         if self.begun {
             self.finish_transaction(producer).await?;
         }
+        let arrived = self.reports.all().await;
+        arrived.map_err(|(failure, largest)| self.fail(failure, largest))?;
+        // Durable, but nobody knows where: the resume path reads it from the topic.
+        let unknown = || SinkError::Interrupted { reason: "a position was not told".to_owned() };
+        let offsets = self.reports.take().ok_or_else(unknown)?;
         self.broken = false;
-        Ok(self.reports.take())
+        Ok(offsets)
     }
 }
 
@@ -323,5 +370,20 @@ impl Drop for KafkaLane {
         if std::thread::Builder::new().name("kafka-abort".into()).spawn(abort).is_ok() {
             let _ = aborted.recv_timeout(ABORT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_was_open_too_long_is_nobody_elses_doing() {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(130));
+        let patience = Duration::from_secs(120);
+        for open in [None, Some(short)] {
+            assert!(matches!(fenced(3, open, patience), SinkError::Fenced { lane: 3 }));
+        }
+        assert!(matches!(fenced(3, Some(long), patience), SinkError::Interrupted { .. }));
     }
 }

@@ -84,12 +84,14 @@ impl Reports {
         self.until(|state| state.arrived == state.slots.len()).await
     }
 
-    /// Offsets in the order sent; forgets the messages.
-    pub(super) fn take(&self) -> Vec<Offset> {
+    /// Offsets in the order sent; none where the brokers did not tell each one, as for a message
+    /// that they had already. Forgets the messages.
+    pub(super) fn take(&self) -> Option<Vec<Offset>> {
         let mut state = self.state();
         state.arrived = 0;
         let slots = std::mem::take(&mut state.slots);
-        slots.into_iter().map(|slot| Offset(slot.offset.unwrap_or(-1))).collect()
+        let told = |slot: Slot| slot.offset.filter(|offset| *offset >= 0).map(Offset);
+        slots.into_iter().map(told).collect()
     }
 
     /// Reads an error of the producer, with its last complaint.
@@ -182,6 +184,22 @@ impl ProducerContext for LaneContext {
         match result {
             Ok(message) => self.reports.arrive(place, message.offset()),
             Err((error, _)) => self.reports.fail(self.reports.explain(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_that_was_not_told_is_none_to_work_with() {
+        for (told, offsets) in [(7, Some(vec![Offset(7)])), (-1001, None), (-1, None)] {
+            let reports = Reports::default();
+            let place = reports.expect(3);
+            reports.arrive(place, told);
+            assert_eq!(reports.take(), offsets);
+            assert!(reports.is_empty());
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The `deltakeep.*` entries in the header of a body (DESIGN D6, docs/format.md): writing them,
 //! reading them, and the check sum that binds a body to its key. Never looks at rows or records.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 use super::FormatError;
 use super::container::{Header, begin_map, end_map, put_entry};
 
@@ -59,9 +61,8 @@ pub fn verify_crc(key: &[u8], body: &[u8]) -> Result<bool, FormatError> {
     let header = Header::read(body)?;
     let entry = header.get(CRC).ok_or(FormatError::MissingEntry { name: CRC })?;
     let written = digits(entry.value)?;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &body[..entry.at]);
-    let crc = crc32c::crc32c_append(crc, UNSET);
-    Ok(crc32c::crc32c_append(crc, &body[entry.at + UNSET.len()..]) == written)
+    let (before, after) = (&body[..entry.at], &body[entry.at + UNSET.len()..]);
+    Ok(crc32c(&[key, before, UNSET, after]) == written)
 }
 
 /// The entries of a body to be written. `fixed` are entries already encoded (schema and codec).
@@ -109,10 +110,18 @@ impl Entries<'_> {
 /// Puts the crc over `key` and the finished `body` to its place in the body.
 pub(super) fn put_crc(key: &[u8], body: &mut [u8], crc_at: usize) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let crc = crc32c::crc32c_append(crc32c::crc32c(key), body);
+    let crc = crc32c(&[key, body]);
     for place in 0..UNSET.len() {
         body[crc_at + place] = HEX[(crc >> (28 - 4 * place) & 0xf) as usize];
     }
+}
+
+/// CRC-32C (Castagnoli; CRC-32/ISCSI) over parts that follow one another.
+fn crc32c(parts: &[&[u8]]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    parts.iter().for_each(|part| digest.update(part));
+    // A sum of 32 bits in the library's 64.
+    digest.finalize() as u32
 }
 
 /// Lower-case digits only, so that one check sum has one spelling and no flipped bit is read as
@@ -191,6 +200,13 @@ mod tests {
         };
         assert_ne!(upper, body, "this crc has no letter to test with");
         assert!(verify_crc(b"key", &upper).is_err());
+    }
+
+    #[test]
+    fn the_check_sum_is_crc32c() {
+        // The check value of the CRC catalogue, and RFC 3720's 32 zeros.
+        assert_eq!(crc32c(&[b"1234", b"", b"56789"]), 0xe306_9283);
+        assert_eq!(crc32c(&[&[0; 32]]), 0x8a91_36aa);
     }
 
     #[test]

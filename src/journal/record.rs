@@ -71,6 +71,8 @@ pub struct Progress {
 pub struct Shape {
     /// The datasource asked for.
     pub datasource: Option<String>,
+    /// Tables outside that datasource come from the one that the node chooses.
+    pub datasource_fallback: bool,
     /// Rows per message.
     pub chunk_size: u32,
     /// Unloads and deliveries at once; also the number of lanes and of staging partitions.
@@ -187,6 +189,13 @@ pub enum Fact {
     },
     /// Every delta of the plan is done; leftovers and lock come next.
     Finished,
+    /// Messages of a delta did not fit: its further unloads are asked for fewer rows each.
+    ChunksShrunk {
+        /// The delta.
+        delta: DeltaNum,
+        /// Rows per message from here on.
+        rows: u32,
+    },
 }
 
 /// What a journal holds of the run that is not ended.

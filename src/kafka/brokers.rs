@@ -6,6 +6,10 @@ use std::fmt;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::admin::ANSWER;
+use super::{Failure, blocking, retire};
 
 /// Properties that the promises of a backup rest on (DESIGN D5): never the user's to set.
 const OWNED: &[&str] = &[
@@ -138,14 +142,31 @@ impl Brokers {
         config
     }
 
-    /// Settings of a producer; `limit` is the topic's max.message.bytes.
-    pub(crate) fn producer(&self, limit: usize) -> ClientConfig {
-        let mut config = self.base(&[("linger.ms", "5")]);
+    /// Settings of a producer; `limit` is the topic's max.message.bytes, `defaults` are the user's
+    /// to change.
+    pub(crate) fn producer(&self, limit: usize, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.base(defaults);
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("message.max.bytes", limit.clamp(1000, 1_000_000_000).to_string());
         config
+    }
+
+    /// Registers a transactional id and does nothing with it: whether these brokers allow that.
+    ///
+    /// # Errors
+    /// What the brokers said.
+    pub async fn try_transactions(&self, id: String) -> Result<(), Failure> {
+        let mut config = self.producer(1 << 20, &[]);
+        config.set("transactional.id", id);
+        blocking(move || {
+            let producer: BaseProducer = config.create().map_err(|e| Failure::of(&e))?;
+            let entered = producer.init_transactions(ANSWER).map_err(|e| Failure::of(&e));
+            retire(producer);
+            entered
+        })
+        .await
     }
 
     /// Defaults, then the user's properties, then what every client of ours has.
@@ -241,7 +262,8 @@ mod tests {
     #[test]
     fn what_the_tool_owns_is_set_whatever_the_user_gave() {
         let brokers = Brokers::new("a:1", properties(&[("linger.ms", "50")]));
-        let config = brokers.map(|b| b.producer(4 << 20)).unwrap_or_default();
+        let config =
+            brokers.map(|b| b.producer(4 << 20, &[("linger.ms", "5")])).unwrap_or_default();
         assert_eq!(config.get("linger.ms"), Some("50"));
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("message.max.bytes"), Some("4194304"));

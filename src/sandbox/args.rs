@@ -1,5 +1,6 @@
 //! Owns the command line of `deltakeep sandbox`; never serves requests itself.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Datasource, Dialect, Fault, Options, Sandbox, SandboxError};
 
 /// Runs a node for demos and tests.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct SandboxArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
@@ -38,6 +39,15 @@ pub struct SandboxArgs {
     /// Bearer token that requests must carry
     #[arg(long, env = "DELTAKEEP_SANDBOX_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+}
+
+/// The token is left out: logs show the settings.
+impl fmt::Debug for SandboxArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SandboxArgs");
+        shown.field("listen", &self.listen).field("kafka", &self.kafka);
+        shown.field("data", &self.data).field("faults", &self.faults).finish_non_exhaustive()
+    }
 }
 
 impl From<SandboxArgs> for Options {

@@ -16,7 +16,9 @@ impl Memory {
             .call(name, |inner| {
                 let answer = effect(inner);
                 let percent = inner.faults.lost_answers;
-                (answer, inner.chance(percent))
+                inner.answers += 1;
+                let lost = inner.lose.remove(&inner.answers);
+                (answer, inner.chance(percent) || lost)
             })
             .await;
         if lost {

@@ -3,6 +3,7 @@
 
 use crate::catalog::{CatalogError, Seen, TopicReader, TopicState};
 use crate::deliver::{Lane, Message, Sink, SinkError};
+use crate::format::read_label;
 use crate::model::{Offset, Partition, RunId};
 
 use super::world::{Inner, Memory};
@@ -73,6 +74,12 @@ impl Lane for MemoryLane {
         memory
             .call("send", |inner| {
                 self.fenced(inner)?;
+                let (bytes, limit) = (message.body.len(), inner.faults.topic_bytes as usize);
+                // A changelog cannot be made smaller than its largest statement.
+                let is_data = read_label(&message.body).is_ok_and(|label| label.src.is_some());
+                if is_data && limit > 0 && bytes > limit {
+                    return Err(SinkError::TooLarge { bytes, limit });
+                }
                 let partition = message.partition.0 as usize;
                 let offset = inner.topic[partition].len();
                 inner.topic[partition].push(Stored::Hidden(message));
@@ -110,6 +117,9 @@ impl Sink for Memory {
         let name = (run.hex(), lane);
         let memory = self.clone();
         self.call("open lane", |inner| {
+            if inner.topic.is_empty() {
+                return Err(SinkError::Refused { reason: "the topic is missing".into() });
+            }
             let percent = inner.faults.late_commits;
             let late = inner.chance(percent);
             inner.end_transaction(&name, late);
@@ -148,6 +158,13 @@ impl TopicReader for Memory {
         each: &mut (dyn FnMut(Seen<'_>) + Send),
     ) -> Result<Vec<Offset>, CatalogError> {
         let topic = self.call("scan", |inner| inner.topic.clone()).await;
+        for (number, (partition, from)) in topic.iter().zip(from).enumerate() {
+            let (low, high) = (Offset(0), Offset(partition.len() as i64));
+            if *from > high {
+                let partition = Partition(number as i32);
+                return Err(CatalogError::Gone { partition, low, high, wanted: *from });
+            }
+        }
         for (number, (partition, from)) in topic.iter().zip(from).enumerate() {
             for (offset, stored) in partition.iter().enumerate().skip(from.0 as usize) {
                 if let Stored::Visible(message) = stored {

@@ -153,8 +153,10 @@ impl Source for Memory {
     async fn discard(&self, name: &AttemptName, answered: bool) -> Result<Discard, SourceError> {
         self.call("discard table", |inner| inner.tables_made.remove(&name.0)).await;
         self.call("discard topic", |inner| {
-            let grows = inner.staging.get(&name.0).is_some_and(|s| !s.to_come.is_empty());
-            inner.zombies_write();
+            let of_name = inner.staging.get_mut(&name.0);
+            let to_come = of_name.map(|s| std::mem::take(&mut s.to_come)).unwrap_or_default();
+            let grows = !to_come.is_empty();
+            inner.spread(&name.0, to_come);
             if grows && !answered {
                 return Ok(Discard::Quarantined);
             }
@@ -178,10 +180,20 @@ impl Source for Memory {
 /// The connector's end of an INSERT: everything is there, or it fails, or it lies.
 fn answer(inner: &mut Inner, attempt: &Attempt) -> Result<(), SourceError> {
     let name = attempt.name.0.as_str();
-    let percent = inner.faults.bad_unloads;
+    let (percent, most) = (inner.faults.bad_unloads, inner.faults.connector_rows);
     let bad = inner.chance(percent);
     let mut chunks =
         inner.staging.get_mut(name).map(|s| std::mem::take(&mut s.to_come)).unwrap_or_default();
+    if most > 0 && u64::from(attempt.chunk_size) > most && chunks.len() > 1 {
+        // A message that its producer refuses: 500, and yet an empty last chunk (recording 19).
+        chunks.retain(|chunk| chunk.is_last);
+        inner.spread(name, chunks);
+        return Err(refused(attempt));
+    }
+    let percent = inner.faults.silent_unloads;
+    if inner.chance(percent) {
+        chunks.clear();
+    }
     let fails = bad && inner.chance(50);
     if bad && chunks.len() > 1 {
         // The lie of recording 19: the last chunk is there, others are not.

@@ -20,12 +20,18 @@ pub struct Faults {
     pub lost_answers: u64,
     /// An unload fails, or claims to be complete and is not.
     pub bad_unloads: u64,
+    /// An unload is answered although its connector wrote nothing.
+    pub silent_unloads: u64,
     /// A transaction of a dead process is committed although nobody waits for it.
     pub late_commits: u64,
     /// Delivery is interrupted.
     pub interrupted: u64,
     /// A sealed staging topic is lost between two executions.
     pub lost_staging: u64,
+    /// Not a percentage: most rows that a message of a connector may hold; 0 for any.
+    pub connector_rows: u64,
+    /// Not a percentage: most bytes that a data body of the backup topic may hold; 0 for any.
+    pub topic_bytes: u64,
 }
 
 /// What the worlds share.
@@ -55,6 +61,10 @@ pub struct Inner {
     pub calls: Vec<String>,
     /// How often things go wrong.
     pub faults: Faults,
+    /// Answers of the node so far.
+    pub answers: u64,
+    /// Answers of the node that get lost after their effect, by number from 1.
+    pub lose: BTreeSet<u64>,
     /// State of the chance.
     pub seed: u64,
 }

@@ -3,16 +3,16 @@
 use std::process::{Command, Output};
 
 /// Variables of the environment.
-type Variables<'a> = &'a [(&'a str, &'a str)];
+pub type Variables<'a> = &'a [(&'a str, &'a str)];
 
 /// Runs the binary with these words in an environment of these variables alone.
-fn run(words: &[&str], variables: Variables<'_>) -> Output {
+pub fn run(words: &[&str], variables: Variables<'_>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltakeep"));
     command.args(words).env_clear().env("HOME", "/nowhere");
     command.envs(variables.iter().copied()).output().expect("the binary starts")
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     let stdout = String::from_utf8_lossy(&output.stdout);
     format!("{stdout}{}", String::from_utf8_lossy(&output.stderr))
 }

@@ -2,4 +2,12 @@
 //! that no token is ever printed.
 
 mod binary;
+#[cfg(feature = "demo")]
+mod check;
+mod config;
+mod known;
 mod meaning;
+#[cfg(feature = "demo")]
+mod topic;
+#[cfg(feature = "demo")]
+mod worlds;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use deltakeep::cli::args::{Delivery, LowArgs, OnUnfinished, Output};
+use deltakeep::cli::filter::StatusOf;
 use deltakeep::cli::resume::RunChoice;
 use deltakeep::cli::settings::{
     BackupBrokers, BackupSettings, CodeFrom, CoreBrokers, Settings, SettingsError, Surroundings,
@@ -123,7 +124,7 @@ fn keywords_work_in_kebab_case_and_connect_after_the_command_too() {
     let means = settings.means;
     assert_eq!((means.kafka_retries, means.delivery), (0, Delivery::Idempotent));
     assert_eq!((means.unload_stall, means.accept_retention), (Duration::from_secs(120), true));
-    assert!(settings.dry_run && settings.datasource_fallback);
+    assert!(settings.dry_run && shape.datasource_fallback);
     assert_eq!(settings.on_unfinished, OnUnfinished::Fail);
 }
 
@@ -203,9 +204,9 @@ fn a_token_comes_from_the_string_before_the_file_and_from_that_before_the_variab
 #[test]
 fn the_other_commands_mean_what_they_say() {
     let task = |line: &str| check(line).unwrap_or_else(|error| panic!("{line}: {error}")).task;
-    assert!(matches!(task("status"), Task::Status(RunChoice::Obvious)));
-    assert!(matches!(task("status 1234abcd"), Task::Status(RunChoice::Named(_))));
-    assert!(matches!(task("list"), Task::List));
+    assert!(matches!(task("status"), Task::Status(StatusOf::Run(RunChoice::Obvious, _))));
+    assert!(matches!(task("status 1234abcd"), Task::Status(StatusOf::Run(RunChoice::Named(_), _))));
+    assert!(matches!(task("list"), Task::List(_)));
     assert!(matches!(task("version"), Task::Version));
     assert!(
         matches!(task("abandon 1234"), Task::Abandon(a) if a.run == RunChoice::Named("1234".into()))

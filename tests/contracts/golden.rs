@@ -66,6 +66,7 @@ fn started() -> Fact {
         code: LockCode::new(&datamart, 9),
         shape: Shape {
             datasource: Some("adqm".into()),
+            datasource_fallback: true,
             chunk_size: 1000,
             threads: 4,
             partitions: 3,
@@ -109,6 +110,7 @@ fn working() -> Vec<(&'static str, Fact)> {
         ("table_done", Fact::TableDone { delta, issue: 1, table, sums }),
         ("delta_done", Fact::DeltaDone { delta, issue: 1 }),
         ("finished", Fact::Finished),
+        ("chunks_shrunk", Fact::ChunksShrunk { delta, rows: 500 }),
     ]
 }
 

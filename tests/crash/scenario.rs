@@ -39,6 +39,13 @@ impl Scenario {
         Self { memory, journal, shape, starts: 0, seed }
     }
 
+    /// One with many rows in several tables.
+    pub fn large() -> Self {
+        let rows = |s: &Self| s.memory.lock().rows.values().map(Vec::len).sum::<usize>();
+        let is_large = |s: &Self| rows(s) > 120 && s.shape.chunk_size < 5;
+        (1..).map(Self::new).find(is_large).unwrap()
+    }
+
     pub fn random(&self, below: u64) -> u64 {
         self.memory.lock().random() % below.max(1)
     }
@@ -60,7 +67,6 @@ impl Scenario {
             topic: "backup".into(),
             owner,
             shape: self.shape.clone(),
-            datasource_fallback: false,
             retries: 3,
             accept_retention: false,
             tool: "test".into(),
@@ -179,6 +185,7 @@ fn fill(memory: &Memory) -> Shape {
     }
     Shape {
         datasource: None,
+        datasource_fallback: false,
         chunk_size: 1 + (inner.random() % 9) as u32,
         threads: 1 + (inner.random() % 3) as u32,
         partitions: 1 + (inner.random() % 3) as u32,

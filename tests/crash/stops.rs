@@ -55,6 +55,28 @@ async fn a_run_killed_at_any_single_step_is_resumed_exactly() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn messages_that_do_not_fit_are_made_smaller() {
+    let mut reissued = 0;
+    for seed in 1..60 {
+        for (connector_rows, topic_bytes) in [(2, 0), (0, 545), (3, 545)] {
+            let mut scenario = Scenario::new(seed);
+            scenario.shape.chunk_size = 40;
+            scenario.set_faults(Faults { connector_rows, topic_bytes, ..Faults::default() });
+            let mut ended = scenario.execute(None).await;
+            for _ in 0..5 {
+                let Ended::Failed(error) = ended else { break };
+                assert!(is_resumable(&error), "seed {seed}: {error:?}");
+                ended = scenario.execute(None).await;
+            }
+            let Ended::Done(summary) = ended else { panic!("seed {seed}: {ended:?}") };
+            reissued += summary.reissued.len();
+            judge::check(&scenario.memory, &summary, seed);
+        }
+    }
+    assert!(reissued > 20, "only {reissued} deltas were written again");
+}
+
 /// Whatever exists outside stands in the journal already (intent before effect, D4.2).
 fn check_intents(scenario: &Scenario, step: i64) {
     let mut saved = Saved::default();
@@ -83,9 +105,11 @@ async fn check_random(seed: u64) -> u64 {
     let faults = Faults {
         lost_answers: scenario.random(4),
         bad_unloads: scenario.random(15),
+        silent_unloads: scenario.random(10),
         late_commits: scenario.random(60),
         interrupted: scenario.random(10),
         lost_staging: scenario.random(30),
+        ..Faults::default()
     };
     scenario.set_faults(faults);
     let mut kills = 0;

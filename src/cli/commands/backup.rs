@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::backup::{self, Backup, Draft, Event, Summary, Watch};
-use crate::cli::args::{OnUnfinished, Output};
+use crate::cli::args::{Delivery, OnUnfinished, Output};
 use crate::cli::connect::Connection;
 use crate::cli::console::{Console, say};
 use crate::cli::exit_code::{ExitCode, Failure};
@@ -18,18 +18,19 @@ use crate::cli::report;
 use crate::cli::resume::Again;
 use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
 use crate::cli::signals::{self, Received};
-use crate::cli::stores::{self, Stage, Status, Store};
-use crate::cli::wiring::{self, Addresses, RealWorld};
+use crate::cli::stores::{self, History, Stage, Status, Store};
+use crate::cli::wiring::{self, Addresses, RealWorld, WiringError};
+use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::journal::sled_store::{Kind, SledJournal, store_path};
 use crate::model::{Datamart, LockCode, Owner, RunId};
 
 /// Everything one execution needs.
+#[derive(Clone)]
 struct Job {
     connection: Connection,
     topic: String,
     shape: Shape,
-    datasource_fallback: bool,
     means: Means,
     output: Output,
     world: RealWorld,
@@ -37,45 +38,57 @@ struct Job {
     path: PathBuf,
 }
 
+impl Job {
+    /// The same with another way of delivery.
+    async fn delivering(&self, delivery: Delivery) -> Result<Self, Failure> {
+        let mut job = self.clone();
+        if delivery != self.means.delivery {
+            job.means.delivery = delivery;
+            (job.world, _) = wiring::build(&job.connection, &job.topic, &job.means).await?;
+        }
+        Ok(job)
+    }
+}
+
 type Stop = (tokio::sync::watch::Receiver<bool>, Received);
 
 /// `backup_to_kafka`: an unfinished run of this datamart and topic first, then a fresh one.
 pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result<(), Failure> {
     let stop = listen()?;
-    let BackupSettings { connection, topic, shape, datasource_fallback, means, .. } = asked;
+    let BackupSettings { connection, topic, shape, means, .. } = asked;
     let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
     let datamart = connection.datamart.as_str();
     let path = store_path(dir, &addresses.cluster, &topic, datamart, Kind::Backup);
-    let job = Job {
-        connection,
-        topic,
-        shape,
-        datasource_fallback,
-        means,
-        output,
-        world,
-        addresses,
-        path,
-    };
+    let job = Job { connection, topic, shape, means, output, world, addresses, path };
     if asked.dry_run {
         return dry_run(&job, &stop).await;
     }
-    settle_unfinished(&job, asked.on_unfinished, &stop).await?;
+    let before = settle_unfinished(&job, asked.on_unfinished, &stop).await?;
     let summary = execute(&job, &stop).await?;
-    account(&job, &summary);
+    account(&job, &summary, before.as_ref());
     Ok(())
 }
 
-async fn settle_unfinished(job: &Job, how: OnUnfinished, stop: &Stop) -> Result<(), Failure> {
-    let Some((run, _)) = open(job, stop, watchers(job, true))?.unfinished() else { return Ok(()) };
+/// Sees to an unfinished run of this datamart and topic; its summary where it was finished.
+async fn settle_unfinished(
+    job: &Job,
+    how: OnUnfinished,
+    stop: &Stop,
+) -> Result<Option<Summary>, Failure> {
+    let Some((run, _)) = open(job, stop, watchers(job, true))?.unfinished() else {
+        return Ok(None);
+    };
     match how {
         OnUnfinished::Resume => {
             tracing::info!("run {run} is unfinished: it is finished first");
-            let summary = execute(job, stop).await?;
-            account(job, &summary);
-            Ok(())
+            let before = stores::read(&job.path)?.map(|store| delivery_of(&store.status));
+            let delivery = before.unwrap_or(job.means.delivery);
+            execute(&job.delivering(delivery).await?, stop).await.map(Some)
         }
-        OnUnfinished::Abandon => give_up(job, stop).await,
+        OnUnfinished::Abandon => {
+            give_up(job, stop).await?;
+            Ok(None)
+        }
         OnUnfinished::Fail => Err(Failure {
             code: ExitCode::Refused,
             message: format!("run {run} of this datamart and topic is unfinished"),
@@ -93,10 +106,10 @@ pub async fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result
     let (_, shape) = require_unfinished(&job, &stop)?;
     refuse_contradiction(&again, &job.topic, &shape)?;
     if dry_run {
-        return dry_run_of_resume(&job);
+        return dry_run_of_resume(&job, output);
     }
     let summary = execute(&job, &stop).await?;
-    account(&job, &summary);
+    account(&job, &summary, None);
     Ok(())
 }
 
@@ -105,7 +118,14 @@ pub async fn abandon(dir: &Path, output: Output, asked: ResumeSettings) -> Resul
     let stop = listen()?;
     let job = found(dir, output, asked).await?;
     require_unfinished(&job, &stop)?;
-    give_up(&job, &stop).await
+    let run = give_up(&job, &stop).await?;
+    say(&match output {
+        Output::Json => serde_json::json!({ "abandoned": run }).to_string(),
+        Output::Text => {
+            format!("Run {run} is given up; what it delivered stays as incomplete increments")
+        }
+    });
+    Ok(())
 }
 
 fn require_unfinished(job: &Job, stop: &Stop) -> Result<(RunId, Shape), Failure> {
@@ -139,42 +159,54 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
     let Store { path, status } = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
     let connection = match asked.connection {
         Some(connection) => connection,
-        None => remembered_connection(&status)?,
+        None => remembered_connection(&status, asked.token)?,
     };
     let mut means = asked.means;
     remember_brokers(&mut means, &status);
+    if !asked.delivery_given {
+        means.delivery = delivery_of(&status);
+    }
     let topic = status.topic.clone();
-    let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
+    let (world, addresses) =
+        wiring::build(&connection, &topic, &means).await.map_err(not_yet_gone_on)?;
     let shape = Shape {
         datasource: None,
+        datasource_fallback: false,
         chunk_size: 1000,
         threads: 1,
         partitions: 1,
         checksums: true,
         asked: None,
     };
-    let datasource_fallback = false;
-    let job = Job {
-        connection,
-        topic,
-        shape,
-        datasource_fallback,
-        means,
-        output,
-        world,
-        addresses,
-        path,
-    };
+    let job = Job { connection, topic, shape, means, output, world, addresses, path };
     Ok(job)
 }
 
-fn remembered_connection(status: &Status) -> Result<Connection, Failure> {
+/// What is refused at the start of a resume leaves the run as resumable as it was.
+fn not_yet_gone_on(error: WiringError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code {
+        ExitCode::Refused => Failure { code: ExitCode::Stopped, ..failure },
+        _ => failure,
+    }
+}
+
+/// How the last execution of a run delivered: without transactions its tail has to settle.
+fn delivery_of(status: &Status) -> Delivery {
+    let idempotent = status.delivery == delivery_name(Delivery::Idempotent);
+    if idempotent { Delivery::Idempotent } else { Delivery::Transactions }
+}
+
+fn delivery_name(delivery: Delivery) -> String {
+    format!("{delivery:?}").to_lowercase()
+}
+
+fn remembered_connection(status: &Status, token: Option<Secret>) -> Result<Connection, Failure> {
     let datamart = Datamart::parse(&status.datamart).map_err(|error| Failure {
         code: ExitCode::Usage,
         message: error.to_string(),
         next: "deltakeep resume with --connect HOST:PORT/DATAMART".to_owned(),
     })?;
-    let token = crate::cli::token_of_environment();
     Ok(Connection { node: status.node.clone(), datamart, token })
 }
 
@@ -220,7 +252,6 @@ fn settings(job: &Job) -> backup::Settings {
             started: jiff::Timestamp::now().strftime("%Y%m%dt%H%Mz").to_string(),
         },
         shape: job.shape.clone(),
-        datasource_fallback: job.datasource_fallback,
         retries: job.means.kafka_retries,
         accept_retention: job.means.accept_retention,
         tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -248,41 +279,44 @@ fn watchers(job: &Job, silent: bool) -> Arc<dyn Watch> {
     Arc::new(Console {
         datamart: job.connection.datamart.to_string(),
         topic: job.topic.clone(),
-        params: params(job),
+        node: job.connection.node.clone(),
     })
-}
-
-fn params(job: &Job) -> String {
-    let Shape { chunk_size, threads, partitions, datasource, .. } = &job.shape;
-    let datasource = datasource.as_deref().unwrap_or("null");
-    format!(
-        "[node {}, datamart {}, datasourceType {datasource}, topic {}, partitionsCount \
-         {partitions}, threadsCount {threads}, chunkSize {chunk_size}]",
-        job.connection.node, job.connection.datamart, job.topic
-    )
 }
 
 /// One execution of the engine, from wherever the journal stands.
 async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     let progress = Arc::new(Progress::new(job.path.clone(), first_status(job), job.output));
     let watch = Several(vec![watchers(job, false), progress.clone()]);
-    let done = open(job, stop, Arc::new(watch))?.execute().await;
+    let backup = open(job, stop, Arc::new(watch))?;
+    if job.output == Output::Text {
+        eprintln!("journal {}", job.path.display());
+    }
+    let all_new = backup.unfinished().map_or(job.shape.asked, |(_, shape)| shape.asked).is_none();
+    let done = tokio::select! {
+        done = backup.execute() => done,
+        never = progress.clone().tick() => match never {},
+    };
     progress.finish();
     let mut status = Status { updated: now(), ..progress.status() };
     match done {
         Ok(summary) => {
             status.stage = Stage::Done;
-            if summary.run.is_some() {
-                stores::write(&job.path, &status)?;
+            // Named deltas alone do not bring a backup up to date.
+            if all_new {
+                status.history.last_success = Some(now());
             }
+            if summary.run.is_none() {
+                status = nothing_new(job, status);
+            }
+            stores::write(&job.path, &status)?;
             Ok(summary)
         }
         Err(error) => {
             let failure = report::of_run(&error, stop.1.first());
-            let unfinished = error.touched && !error.complete;
-            status.stage = if unfinished { Stage::Stopped } else { Stage::Done };
+            status.stage = if error.touched { Stage::Stopped } else { Stage::Done };
             status.failure = Some(failure.message.clone());
-            if error.touched {
+            // A run that was refused under its lock is forgotten, but its status stands there.
+            if error.touched || !status.run.is_empty() {
                 // The failure itself matters more than one of telling it.
                 let _ = stores::write(&job.path, &status);
             }
@@ -291,9 +325,18 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     }
 }
 
+/// Nothing was new: the last run stays what is told of, where there was one.
+fn nothing_new(job: &Job, status: Status) -> Status {
+    let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let before = before.filter(|before| !before.run.is_empty());
+    before.map(|before| Status { history: status.history.clone(), ..before }).unwrap_or(status)
+}
+
 fn first_status(job: &Job) -> Status {
     let before = stores::read(&job.path).ok().flatten().map(|store| store.status);
+    let history = before.as_ref().map(|status| status.history.clone()).unwrap_or_default();
     let known = before.filter(|status| status.stage != Stage::Done);
+    let known_resumes = known.is_some();
     Status {
         pid: std::process::id(),
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
@@ -303,7 +346,7 @@ fn first_status(job: &Job) -> Status {
         node: job.connection.node.clone(),
         kafka_brokers: job.addresses.backup.clone(),
         kafka_brokers_core: job.addresses.core.clone(),
-        delivery: format!("{:?}", job.means.delivery).to_lowercase(),
+        delivery: delivery_name(job.means.delivery),
         code: known.as_ref().map(|s| s.code.clone()).unwrap_or_default(),
         started: known.map_or_else(now, |s| s.started),
         updated: now(),
@@ -311,29 +354,33 @@ fn first_status(job: &Job) -> Status {
         deltas_done: 0,
         rows: 0,
         bytes: 0,
+        history: History { resumes: if known_resumes { history.resumes } else { 0 }, ..history },
         failure: None,
     }
 }
 
-async fn give_up(job: &Job, stop: &Stop) -> Result<(), Failure> {
+/// Gives the unfinished run up; its id.
+async fn give_up(job: &Job, stop: &Stop) -> Result<String, Failure> {
     let backup = open(job, stop, watchers(job, false))?;
     let run = backup.unfinished().map(|(run, _)| run.to_string()).unwrap_or_default();
-    backup.abandon().await.map_err(|error| report::of_run(&error, stop.1.first()))?;
+    backup.abandon().await.map_err(|error| Failure {
+        next: format!("deltakeep abandon {run}, once what it names is there again"),
+        ..report::of_run(&error, stop.1.first())
+    })?;
     let status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
     stores::write(&job.path, &status)?;
-    if job.output == Output::Text {
-        say(&format!("Run {run} is given up; what it delivered stays as incomplete increments"));
-    } else {
-        say(&serde_json::json!({ "abandoned": run }).to_string());
-    }
-    Ok(())
+    tracing::info!("run {run} is given up");
+    Ok(run)
 }
 
 /// The last lines of a run that came to its end.
-fn account(job: &Job, summary: &Summary) {
+fn account(job: &Job, summary: &Summary, before: Option<&Summary>) {
     if job.output == Output::Json {
-        say(&summary.to_json(&settings(job)));
-        return;
+        let mut document = summary.to_json(&settings(job));
+        if let Some(before) = before {
+            document["finishedFirst"] = before.to_json(&settings(job));
+        }
+        return say(&document.to_string());
     }
     if summary.run.is_none() {
         say(&format!(
@@ -347,14 +394,49 @@ fn account(job: &Job, summary: &Summary) {
     say("BACKUP is done");
 }
 
+/// Works in a journal of its own, which is thrown away: the real one is not even opened.
 async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
-    let drafted = open(job, stop, watchers(job, true))?.draft().await;
+    let folder = std::env::temp_dir().join(format!("deltakeep-{}", Uuid::new_v4().simple()));
+    let throw_away = Job { path: folder.join("dry-run"), ..job.clone() };
+    let drafted = match open(&throw_away, stop, watchers(job, true)) {
+        Ok(backup) => Ok(backup.draft().await),
+        Err(failure) => Err(failure),
+    };
+    let _ = std::fs::remove_dir_all(&folder);
+    let drafted = drafted?;
     let draft = drafted.map_err(|error| report::of_run(&error, stop.1.first()))?;
     say(&match job.output {
         Output::Json => draft_json(job, &draft),
         Output::Text => draft_text(job, &draft),
     });
     Ok(())
+}
+
+/// What a fresh run would do, worked out beside a journal that is thrown away.
+pub(super) async fn draft_aside(
+    asked: &BackupSettings,
+    world: RealWorld,
+    addresses: Addresses,
+) -> Result<Draft, Failure> {
+    let stop = listen()?;
+    let folder = std::env::temp_dir().join(format!("deltakeep-check-{}", Uuid::new_v4()));
+    let job = Job {
+        connection: asked.connection.clone(),
+        topic: asked.topic.clone(),
+        shape: asked.shape.clone(),
+        means: asked.means.clone(),
+        output: Output::Json,
+        world,
+        addresses,
+        path: folder.join("journal"),
+    };
+    let drafted = match open(&job, &stop, watchers(&job, true)) {
+        Ok(backup) => backup.draft().await.map_err(|e| report::of_run(&e, stop.1.first())),
+        Err(failure) => Err(failure),
+    };
+    // What stays behind wastes a little space and harms nothing.
+    let _ = std::fs::remove_dir_all(&folder);
+    drafted
 }
 
 fn draft_text(job: &Job, draft: &Draft) -> String {
@@ -390,10 +472,16 @@ fn draft_json(job: &Job, draft: &Draft) -> String {
     .to_string()
 }
 
-fn dry_run_of_resume(job: &Job) -> Result<(), Failure> {
-    let store = stores::read(&job.path)?;
-    let status = store.map(|store| store.status);
+fn dry_run_of_resume(job: &Job, output: Output) -> Result<(), Failure> {
+    let status = stores::read(&job.path)?.map(|store| store.status);
     let (done, of) = status.map_or((0, 0), |status| (status.deltas_done, status.deltas));
-    say(&format!("{done} of {of} deltas are complete; the rest would be delivered"));
+    say(&match output {
+        Output::Json => {
+            serde_json::json!({ "dryRun": true, "deltas": of, "deltasDone": done }).to_string()
+        }
+        Output::Text => {
+            format!("{done} of {of} deltas are complete; the rest would be delivered")
+        }
+    });
     Ok(())
 }

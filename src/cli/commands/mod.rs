@@ -1,25 +1,36 @@
 //! The commands, one file each. Owns only the dispatch.
 
+mod age;
 mod backup;
+mod check;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod findings;
 mod show;
+mod topic;
 mod unlock;
 
+use super::config::Setting;
 use super::exit_code::{ExitCode, Failure};
+use super::filter::StatusOf;
 use super::settings::{Settings, Task};
 
-/// Does what was asked.
+/// Does what was asked. `shown` are the settings as they were found, for who asks for them.
 ///
 /// # Errors
 /// [`Failure`] with the exit code and what to type next.
-pub fn dispatch(settings: Settings) -> Result<(), Failure> {
+pub fn dispatch(settings: Settings, shown: &[Setting]) -> Result<(), Failure> {
     let Settings { state_dir, output, task, .. } = settings;
     match task {
         Task::Version => show::version(output),
-        Task::List => show::list(&state_dir, output),
-        Task::Status(run) => show::status(&state_dir, &run, output),
+        Task::TopicShow(asked) => block_on(topic::show(output, asked)),
+        Task::ConfigShow => config::show(shown, &state_dir, output),
+        Task::List(asked) => show::list(&state_dir, &asked, output),
+        Task::Status(StatusOf::Run(run, filter)) => show::status(&state_dir, &run, &filter, output),
+        Task::Status(StatusOf::Age(most, filter)) => age::judge(&state_dir, most, &filter, output),
         Task::Backup(asked) => block_on(backup::backup(&state_dir, output, *asked)),
+        Task::Check(asked) => block_on(check::check(&state_dir, output, *asked)),
         Task::Resume(asked) => block_on(backup::resume(&state_dir, output, *asked)),
         Task::Abandon(asked) => block_on(backup::abandon(&state_dir, output, *asked)),
         Task::Unlock(asked) => block_on(unlock::unlock(&state_dir, asked)),

@@ -3,13 +3,15 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::args::Output;
 use crate::cli::console::say;
 use crate::cli::exit_code::Failure;
+use crate::cli::filter::{FilterArgs, ListArgs};
 use crate::cli::resume::RunChoice;
 use crate::cli::stores::{self, ChoiceError, Store};
+use crate::journal::sled_store::SledJournal;
 
 /// `version`
 pub fn version(output: Output) -> Result<(), Failure> {
@@ -22,22 +24,62 @@ pub fn version(output: Output) -> Result<(), Failure> {
 }
 
 /// `list`: the newest run of each journal, newest first.
-pub fn list(dir: &Path, output: Output) -> Result<(), Failure> {
-    let stores = stores::all(dir)?;
+pub fn list(dir: &Path, asked: &ListArgs, output: Output) -> Result<(), Failure> {
+    let meant = |store: &Store| {
+        let stage = store.stage();
+        let any = asked.stage.is_empty() || asked.stage.iter().any(|name| name.name() == stage);
+        any && asked.filter.fits(store)
+    };
+    let stores: Vec<_> = stores::all(dir)?.into_iter().filter(meant).collect();
     if output == Output::Json {
-        say(&json!({ "runs": stores.iter().map(document).collect::<Vec<_>>() }).to_string());
+        let one = |store: &Store| {
+            let mut document = document(store);
+            if asked.ended {
+                document["ended"] = ended(store).into();
+            }
+            document
+        };
+        let runs: Vec<_> = stores.iter().map(one).collect();
+        say(&json!({ "runs": runs }).to_string());
         return Ok(());
     }
     if stores.is_empty() {
         say(&format!("No runs in {}", dir.display()));
     }
-    stores.iter().for_each(|store| say(&line(store)));
+    for store in &stores {
+        say(&line(store));
+        if asked.ended {
+            ended(store).iter().flatten().for_each(|summary| say(&ended_line(summary)));
+        }
+    }
     Ok(())
 }
 
+/// Summaries of the runs that ended, oldest first; none where the journal is in use. A run that
+/// was killed keeps its journal untouched for its resume.
+fn ended(store: &Store) -> Option<Vec<Value>> {
+    if store.stage() != "done" {
+        return None;
+    }
+    let summaries = SledJournal::open(&store.path).and_then(|journal| journal.ended());
+    let summaries = summaries.inspect_err(|error| tracing::warn!("{error}")).ok()?;
+    Some(summaries.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+}
+
+fn ended_line(summary: &Value) -> String {
+    let text = |field: &str| summary[field].as_str().unwrap_or("-").to_owned();
+    let (deltas, rows) = (&summary["deltas"], &summary["rows"]);
+    format!("  ended {}: deltas {deltas}, {rows} rows by its last execution", text("run"))
+}
+
 /// `status`: one run, the only unfinished one, or the newest.
-pub fn status(dir: &Path, run: &RunChoice, output: Output) -> Result<(), Failure> {
-    let stores = stores::all(dir)?;
+pub fn status(
+    dir: &Path,
+    run: &RunChoice,
+    filter: &FilterArgs,
+    output: Output,
+) -> Result<(), Failure> {
+    let stores: Vec<_> = stores::all(dir)?.into_iter().filter(|s| filter.fits(s)).collect();
     let store = match run {
         RunChoice::Named(run) => stores::named(&stores.iter().collect::<Vec<_>>(), run, dir)?,
         RunChoice::Obvious => match stores::unfinished(&stores, run, dir) {
@@ -62,6 +104,14 @@ fn document(store: &Store) -> serde_json::Value {
 
 fn line(store: &Store) -> String {
     let status = &store.status;
+    if status.run.is_empty() {
+        return format!(
+            "no run {} {} to {}: nothing was new",
+            store.stage(),
+            status.datamart,
+            status.topic
+        );
+    }
     format!(
         "{} {} {} to {}: {} of {} deltas, started {}",
         status.run,
@@ -83,6 +133,12 @@ fn text(store: &Store) -> String {
         format!("last sign of life {}", status.updated),
         format!("journal {}", store.path.display()),
     ];
+    if let Some(point) = &status.history.recovery_point {
+        lines.push(format!("recovery point {point}: the newest delta seen complete"));
+    }
+    if let Some(time) = store.last_success() {
+        lines.push(format!("last up to date {time}"));
+    }
     if let Some(failure) = &status.failure {
         lines.push(format!("stopped: {failure}"));
     }

@@ -31,6 +31,9 @@ impl Default for Timeouts {
 /// Waits before a question is asked a second and a third time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
+/// Largest answer that is read: far above the largest changelog.
+const LARGEST: usize = 64 << 20;
+
 /// Longest text of a statement in a message.
 const SHORT: usize = 120;
 
@@ -59,6 +62,8 @@ enum Lost {
     Connection(String),
     /// No answer in time.
     Silence(String),
+    /// More than any answer can be.
+    Endless,
 }
 
 struct Answer {
@@ -163,9 +168,15 @@ impl Http {
             if silent { Lost::Silence(reason) } else { Lost::Connection(reason) }
         };
         let response = request.header(header::ACCEPT, "application/json").send().await;
-        let response = response.map_err(lost)?;
+        let mut response = response.map_err(lost)?;
         let status = response.status();
-        let body = response.bytes().await.map_err(lost)?.to_vec();
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(lost)? {
+            if body.len() + part.len() > LARGEST {
+                return Err(Lost::Endless);
+            }
+            body.extend_from_slice(&part);
+        }
         Ok(Answer { status, body })
     }
 
@@ -175,6 +186,10 @@ impl Http {
             Ok(answer) => answer,
             Err(Lost::Connection(reason) | Lost::Silence(reason)) => {
                 return Err(SourceError::Unreachable { node: self.node.clone(), reason });
+            }
+            Err(Lost::Endless) => {
+                let reason = format!("the answer is larger than {LARGEST} bytes: not a node?");
+                return Err(self.unreadable(what, reason));
             }
         };
         let statement = short(what);
