@@ -45,6 +45,20 @@ pub async fn enter<W: World>(
     Ok(Entry { lanes, tail })
 }
 
+/// Ends what an execution that died left open in the topic. Its transactions would hide everything
+/// behind them from every reader, this run's next one too, until the brokers give them up.
+///
+/// # Errors
+/// Those of the brokers.
+pub async fn fence<W: World>(run: &Context<W>) -> Result<(), Fault> {
+    if run.world.topic().state().await?.is_some() {
+        for lane in 0..run.shape().threads {
+            drop(run.world.sink().open(run.run(), lane).await?);
+        }
+    }
+    Ok(())
+}
+
 /// The topic as it stands, where it is still the one that the run began with.
 async fn require_topic<W: World>(run: &Context<W>, planned: &Planned) -> Result<TopicState, Fault> {
     let Some(state) = run.world.topic().state().await? else {

@@ -153,6 +153,9 @@ impl<W: World> Backup<W> {
         let run = &self.run;
         own::take(run).await?;
         if run.ledger.look(|state| state.planned.is_none()) {
+            if run.resumed {
+                entry::fence(run).await?;
+            }
             let draft = planning::draft(run, reading).await?;
             planning::fix(run, &draft).await?;
         }
@@ -258,6 +261,7 @@ impl<W: World> Backup<W> {
     /// As [`Backup::execute`]; the run is then still there.
     pub async fn abandon(&self) -> Result<(), RunError> {
         let fail = |fault| RunError { fault, touched: true, complete: false, unreleased: None };
+        entry::fence(&self.run).await.map_err(fail)?;
         Sweep::new(self.run.clone()).end().await.map_err(fail)?;
         own::release(&self.run).await.map_err(fail)?;
         let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings).to_string());

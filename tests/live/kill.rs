@@ -103,6 +103,40 @@ fn a_table_whose_unload_dies_again_and_again_is_still_backed_up() {
     node.require_free("stubborn", "stubborn");
 }
 
+#[test]
+fn a_journal_that_forgot_its_plan_does_not_wait_for_its_own_dead_transactions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = Sandbox::start(folder.path(), &kafka(), &[]);
+    fill(&node, "forgot", &mut Chance::new(5));
+    let keep = Keep::new(folder.path(), &node.address, "forgot");
+    let topic = unique("forgot");
+    let words = words(&topic, &mut Chance::new(5));
+    let kill_after = |line: &str| {
+        let mut process = keep.start(&refs(&words));
+        process.await_line(line);
+        assert!(process.wait_for(Duration::ZERO).is_err());
+    };
+    let (journal, saved) = (keep.state.join("journal"), folder.path().join("saved"));
+    kill_after("Deny changes");
+    copy(&journal, &saved);
+    // Somewhere between the first message and the commit a transaction is open.
+    for milliseconds in [5, 10, 20, 30, 40, 60, 80, 120] {
+        let mut process = keep.start(&refs(&words));
+        process.meet_line("Trying to send data message", 2, Duration::from_secs(40));
+        let killed = process.wait_for(Duration::from_millis(milliseconds));
+        let killed = killed.expect_err("it waited for nobody");
+        assert!(killed.stdout.contains("Trying to send data message"), "{killed}");
+        std::fs::remove_dir_all(&journal).expect("removed");
+        copy(&saved, &journal);
+    }
+    // Nor does a fresh run wait for those of a run that was given up.
+    let began = Instant::now();
+    keep.expect(0, &[refs(&words), vec!["--onUnfinished", "abandon"]].concat());
+    assert!(began.elapsed() < Duration::from_secs(40), "it took {:?}", began.elapsed());
+    judge((&kafka(), &topic, "forgot"), None, folder.path(), "forgot");
+    node.require_free("forgot", "forgot");
+}
+
 /// What was done so far.
 #[derive(Default)]
 struct Tally {
