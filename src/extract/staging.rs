@@ -16,8 +16,9 @@ use crate::model::{AttemptName, Partition};
 /// delivered, whatever the brokers' defaults are.
 const SETTINGS: &[(&str, &str)] =
     &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
-/// What one reader fetches ahead, KiB.
-const QUEUE: u32 = 8 << 10;
+/// Below this a reader fetches ahead, KiB; it then holds one fetch more. More does not copy faster,
+/// and every worker has a reader.
+const QUEUE: u32 = 2 << 10;
 /// How long a reader may see nothing before it asks whether its offsets are still there.
 const IDLE: Duration = Duration::from_secs(2);
 /// How long it may see nothing at all.
@@ -135,7 +136,7 @@ fn whole(offset: i64) -> u64 {
     u64::try_from(offset).unwrap_or(0)
 }
 
-/// Reads a sealed partition in order. Fetches ahead, at most 8 MiB.
+/// Reads a sealed partition in order. Fetches ahead, at most two fetches.
 pub struct StagingReader {
     admin: Arc<dyn TopicAdmin>,
     topic: AttemptName,
