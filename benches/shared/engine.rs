@@ -61,13 +61,13 @@ fn settings(topic: &str, threads: u32) -> Settings {
         owner: Owner { run: RunId(Uuid::new_v4()), day: 1, started: "now".into() },
         shape: Shape {
             datasource: None,
+            datasource_fallback: false,
             chunk_size: data::ROWS as u32,
             threads,
             partitions: 1,
             checksums: false,
             asked: None,
         },
-        datasource_fallback: false,
         // A repetition would be measured as if it were slowness.
         retries: 0,
         accept_retention: true,

@@ -23,7 +23,7 @@ mod worker;
 pub use context::{Settings, World};
 pub use decide::{DeltaDecision, PairDecision, StreamWork, decide_delta, decide_pair};
 pub use fault::{Disagreement, Fault, Holder, Place, Refusal, RunError};
-pub use own::give_back;
+pub use own::{GivenBack, give_back};
 pub use planning::Draft;
 pub use run::{Backup, Summary};
 pub use state::{AttemptState, Fate, LockState, PairKey, Planned, Started, State};

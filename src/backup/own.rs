@@ -112,7 +112,8 @@ pub async fn require_ours<W: World>(run: &Context<W>) -> Result<(), Fault> {
 /// # Errors
 /// The node's; the lock may then still be closed.
 pub async fn release<W: World>(run: &Context<W>) -> Result<(), Fault> {
-    if give_back(run.world.node(), &run.owner(), &run.code()).await? {
+    let given = give_back(run.world.node(), &run.owner(), &run.code()).await?;
+    if given == GivenBack::Opened {
         run.tell(Event::Allowed);
     }
     if run.ledger.look(|s| s.lock) == LockState::Held {
@@ -121,7 +122,18 @@ pub async fn release<W: World>(run: &Context<W>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Opens the lock and drops the marker where the marker is `owner`'s; true when it was.
+/// What giving a datamart back found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenBack {
+    /// The lock is open, and the marker gone.
+    Opened,
+    /// The marker is gone; the lock has another code, or belongs to a schema change.
+    LockOfOthers,
+    /// The marker is not `owner`'s: nothing was touched.
+    MarkerOfOthers,
+}
+
+/// Opens the lock and drops the marker where the marker is `owner`'s.
 ///
 /// # Errors
 /// The node's.
@@ -129,15 +141,16 @@ pub async fn give_back(
     node: &impl Node,
     owner: &Owner,
     code: &LockCode,
-) -> Result<bool, SourceError> {
+) -> Result<GivenBack, SourceError> {
     match node.marker().await? {
         Marker::Of(found) if found.run == owner.run => {
-            // Whatever the answer, the lock is not ours afterwards: opened, free before, or
-            // somebody else's that has another code.
-            node.allow(code).await?;
+            let answer = node.allow(code).await?;
             node.unmark().await?;
-            Ok(true)
+            Ok(match answer {
+                Allow::Done | Allow::NotBlocked => GivenBack::Opened,
+                Allow::WrongCode | Allow::Blocked => GivenBack::LockOfOthers,
+            })
         }
-        _ => Ok(false),
+        _ => Ok(GivenBack::MarkerOfOthers),
     }
 }

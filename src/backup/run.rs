@@ -190,6 +190,11 @@ impl<W: World> Backup<W> {
     /// Everything is delivered: gives the datamart back, and ends the journal of the run.
     async fn end(&self) -> Result<Summary, RunError> {
         let run = &self.run;
+        let ours = own::require_ours(run).await;
+        if let Err(fault @ Fault::Held(_)) = ours {
+            let (touched, complete) = (true, false);
+            return Err(RunError { fault, touched, complete, unreleased: None });
+        }
         if let Err(fault) = own::release(run).await {
             let unreleased = Some(run.code());
             return Err(RunError { fault, touched: true, complete: true, unreleased });

@@ -113,6 +113,30 @@ async fn a_marker_that_vanishes_ends_the_run_and_releases_nothing() {
     assert_eq!(scenario.memory.lock().lock, lock);
 }
 
+/// Takes the marker away when the last increment is complete.
+struct LateThief(Memory, Owner);
+
+impl Watch for LateThief {
+    fn tell(&self, event: Event) {
+        let mut inner = self.0.lock();
+        let newest = inner.deltas.last().map(|delta| delta.num);
+        if matches!(event, Event::DeltaArchived { delta } if Some(delta) == newest) {
+            inner.marker = Some(self.1.clone());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_taken_over_after_the_last_increment_releases_nothing() {
+    let mut scenario = Scenario::new(9);
+    let other = Owner { run: RunId(Uuid::from_u128(96)), day: 1, started: "then".into() };
+    let thief = Arc::new(LateThief(scenario.memory.clone(), other.clone()));
+    let error = scenario.backup_watched(thief).execute().await.unwrap_err();
+    assert!(matches!(error.fault, Fault::Held(Holder::MarkerLost)), "{error:?}");
+    assert_eq!(scenario.memory.lock().marker, Some(other));
+    assert!(scenario.memory.lock().lock.is_some(), "the lock is not opened under others");
+}
+
 /// Takes the marker away when the first table is delivered.
 struct Thief(Memory, Owner, Mutex<Option<DeltaNum>>);
 

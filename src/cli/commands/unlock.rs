@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::backup::give_back;
+use crate::backup::{GivenBack, give_back};
 use crate::cli::console::say;
 use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::report;
@@ -41,7 +41,17 @@ async fn by_marker(
         None => return Err(foreign(&format!("run {run} is not of this host"))),
     }
     let code = LockCode::new(&asked.connection.datamart, *day);
-    give_back(node, &owner, &code).await.map_err(failed)?;
+    match give_back(node, &owner, &code).await.map_err(failed)? {
+        GivenBack::Opened => {}
+        GivenBack::LockOfOthers => {
+            return Err(Failure {
+                code: ExitCode::HeldByOther,
+                message: "the marker is gone, but changes are denied by somebody else".to_owned(),
+                next: "deltakeep unlock --day N --yes, or finish the schema change".to_owned(),
+            });
+        }
+        GivenBack::MarkerOfOthers => return Err(foreign("the marker changed meanwhile")),
+    }
     if let Some(Store { path, status }) = ours {
         let mut status = status.clone();
         status.history.lock_held = false;
