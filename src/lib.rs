@@ -2,7 +2,7 @@
 //! resumes a run that died at any instant.
 //!
 //! The modules are the stages of the flow: [`plan`] says what is to be done, [`extract`] reads it
-//! from the node, [`format`] gives it the documented bytes, [`deliver`] hands it to the backup
+//! from the node, [`mod@format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
 //! [`backup`] joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
 

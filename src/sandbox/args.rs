@@ -33,7 +33,7 @@ pub struct SandboxArgs {
     /// Hosts of ADQM
     #[arg(long, default_value_t = 1)]
     pub shards: u32,
-    /// A fault to show, as name[=value][@nth|@always]; may be given several times
+    /// A fault to show, as `name[=value][@nth|@always]`; may be given several times
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<Fault>,
     /// Bearer token that requests must carry

@@ -51,6 +51,7 @@ const CONNECT: &[&str] = &[
 const BROKERS: &[&str] = &["h", ":", ",", "9092", "0", "[", "]", "::1", " ", "99999", "\n", "я"];
 const PROPERTIES: &[&str] =
     &["sasl.password", "acks", "=", "@", "/", "canary", "\n", " ", "ssl.ca"];
+#[cfg(feature = "sandbox")]
 const FAULTS: &[&str] = &[
     "hang-unload",
     "slow-unload",
