@@ -154,7 +154,7 @@ fn consumer(cluster: &Cluster, topic: &str, way: Way) -> BaseConsumer {
             .set("queued.max.messages.kbytes", "2048")
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "50")
-            .set("fetch.message.max.bytes", "2097152")
+            .set("fetch.message.max.bytes", "1048576")
             .set("check.crcs", "true")
             .set("isolation.level", "read_committed");
     }

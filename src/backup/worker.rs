@@ -184,7 +184,8 @@ impl<W: World> Worker<W> {
         let touched = &self.pending.streams[at];
         let key = self.key(&touched.pair, work.stream, number, number == work.end);
         let key_bytes = format::encode_key(&key);
-        let mut body = Vec::with_capacity(chunk.body.len() + 1024);
+        // The labeller knows how much it takes; room made here would be too little, and made twice.
+        let mut body = Vec::new();
         let labelled = labeller
             .label(&key, &key_bytes, source, None, &chunk.body, &mut body)
             .map_err(|error| unfit(error, source))?;

@@ -129,7 +129,7 @@ impl Brokers {
             ("fetch.queue.backoff.ms", "5"),
             // The end of a partition is told only after an empty answer, which waits this long.
             ("fetch.wait.max.ms", "50"),
-            ("fetch.message.max.bytes", "2097152"),
+            ("fetch.message.max.bytes", "1048576"),
             ("check.crcs", "true"),
         ]);
         config
