@@ -146,7 +146,8 @@ impl<W: World> Backup<W> {
                 datamart: settings.datamart.to_string(),
                 topic: settings.topic.clone(),
                 code: settings.code.clone(),
-                shape: settings.shape.clone(),
+                // As it will be read: the next fact tells of gaps.
+                shape: Shape { fill_gaps: false, ..settings.shape.clone() },
             };
             let gaps = settings.shape.fill_gaps.then_some(Fact::GapsAsked);
             run.ledger.note([started].into_iter().chain(gaps))?;
