@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::prostore::ProstoreNode;
 use super::{ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep, sql};
 use crate::format;
-use crate::model::{Attempt, AttemptName, DeltaNum, Partition, RunId, Table, TableName};
+use crate::model::{Attempt, AttemptName, DeltaNum, Part, Partition, RunId, Table, TableName};
 
 /// A message of a staging topic as it lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +140,22 @@ impl Default for Patience {
 /// Doublings of the patience stop here.
 const MOST_DOUBLINGS: u32 = 6;
 
+/// What one statement of an unload asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    Half(Half),
+    Part(Part),
+}
+
+impl Rows {
+    fn half(self) -> Half {
+        match self {
+            Self::Half(half) => half,
+            Self::Part(part) => Half::of(part),
+        }
+    }
+}
+
 /// The unloads of one datamart.
 pub struct ProstoreSource<T> {
     node: ProstoreNode,
@@ -156,15 +172,28 @@ impl<T: StagingTopics> ProstoreSource<T> {
         Self { node, topics, read_key, patience, stalls: Mutex::default() }
     }
 
-    /// One half, watched: an unload can hang for ever, and only its topic tells a slow one from a
-    /// dead one.
+    /// One statement of an unload.
     async fn insert(
         &self,
         attempt: &Attempt,
         table: &Table,
-        half: Half,
+        rows: Rows,
     ) -> Result<(), SourceError> {
-        let answer = self.node.unload(attempt, table, half);
+        match rows {
+            Rows::Half(half) => self.watch(attempt, self.node.unload(attempt, table, half)).await,
+            Rows::Part(part) => {
+                self.watch(attempt, self.node.unload_part(attempt, table, part)).await
+            }
+        }
+    }
+
+    /// Waits for the answer of an unload: it can hang for ever, and only its topic tells a slow one
+    /// from a dead one.
+    async fn watch(
+        &self,
+        attempt: &Attempt,
+        answer: impl Future<Output = Result<(), SourceError>>,
+    ) -> Result<(), SourceError> {
         tokio::pin!(answer);
         let limit = self.limit(attempt);
         let (mut ends, mut still) = (None, Duration::ZERO);
@@ -182,6 +211,29 @@ impl<T: StagingTopics> ProstoreSource<T> {
                 return Err(self.stalled(attempt, still));
             }
         }
+    }
+
+    async fn unload_all(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        statements: &[Rows],
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        self.topics.create(&attempt.name, attempt.partitions).await?;
+        tell(UnloadStep::TopicCreated { partitions: attempt.partitions });
+        self.node.create_download(attempt, table).await?;
+        tell(UnloadStep::TableCreated);
+        for rows in statements {
+            self.insert(attempt, table, *rows).await?;
+            tell(UnloadStep::Inserted { half: rows.half() });
+        }
+        // Connectors answer once the leaders have everything (acks=1, PROSTORE 6), but the ends that
+        // brokers tell are those that all replicas have: they would cut an unload short.
+        let ends = self.topics.fence(&attempt.name).await?;
+        self.node.drop_download(&attempt.name).await?;
+        tell(UnloadStep::TableDropped);
+        Ok(Seal { ends })
     }
 
     fn limit(&self, attempt: &Attempt) -> Duration {
@@ -217,20 +269,18 @@ impl<T: StagingTopics> Source for ProstoreSource<T> {
         table: &Table,
         tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> Result<Seal, SourceError> {
-        self.topics.create(&attempt.name, attempt.partitions).await?;
-        tell(UnloadStep::TopicCreated { partitions: attempt.partitions });
-        self.node.create_download(attempt, table).await?;
-        tell(UnloadStep::TableCreated);
-        for half in [Half::Added, Half::Removed] {
-            self.insert(attempt, table, half).await?;
-            tell(UnloadStep::Inserted { half });
-        }
-        // Connectors answer once the leaders have everything (acks=1, PROSTORE 6), but the ends that
-        // brokers tell are those that all replicas have: they would cut an unload short.
-        let ends = self.topics.fence(&attempt.name).await?;
-        self.node.drop_download(&attempt.name).await?;
-        tell(UnloadStep::TableDropped);
-        Ok(Seal { ends })
+        let halves = [Rows::Half(Half::Added), Rows::Half(Half::Removed)];
+        self.unload_all(attempt, table, &halves, tell).await
+    }
+
+    async fn unload_part(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        part: Part,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        self.unload_all(attempt, table, &[Rows::Part(part)], tell).await
     }
 
     async fn read(
