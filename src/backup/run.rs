@@ -9,7 +9,7 @@ use tokio::sync::watch as signal;
 
 use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
-use crate::model::{DeltaNum, RunId};
+use crate::model::{DeltaNum, RunId, TableName};
 
 use super::context::{Context, Settings, Totals, World};
 use super::delta::{self, Pass};
@@ -40,6 +40,8 @@ pub struct Summary {
     pub reissued: Vec<(DeltaNum, u32)>,
     /// Staging topics left behind because connectors write to them.
     pub quarantined: Vec<String>,
+    /// Tables of deltas delivered in two halves although their keys may repeat (D4.13).
+    pub in_halves: Vec<(DeltaNum, TableName)>,
 }
 
 /// A run, ready to go.
@@ -219,7 +221,7 @@ impl<W: World> Backup<W> {
 
     fn summary(&self) -> Summary {
         let totals = &self.run.totals;
-        let (deltas, reissued, mut quarantined) = self.run.ledger.look(|state| {
+        let (deltas, reissued, mut quarantined, in_halves) = self.run.ledger.look(|state| {
             let deltas: Vec<DeltaNum> = state.done.keys().copied().collect();
             let reissued = state.done.iter().filter(|(_, issue)| **issue > 0);
             let quarantined = state
@@ -230,6 +232,7 @@ impl<W: World> Backup<W> {
                 deltas,
                 reissued.map(|(delta, issue)| (*delta, *issue)).collect(),
                 quarantined.map(|a| a.attempt.name.0.clone()).collect::<Vec<_>>(),
+                state.in_halves.iter().cloned().collect(),
             )
         });
         let strays = totals.strays.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,6 +246,7 @@ impl<W: World> Backup<W> {
             chunks: totals.chunks.load(Ordering::Relaxed),
             reissued,
             quarantined,
+            in_halves,
         }
     }
 
@@ -299,6 +303,7 @@ impl Summary {
             "chunks": self.chunks,
             "reissued": self.reissued.iter().map(|(d, n)| (d.0, *n)).collect::<Vec<_>>(),
             "quarantined": self.quarantined,
+            "inHalves": self.in_halves.iter().map(|(d, t)| (d.0, &t.0)).collect::<Vec<_>>(),
         })
     }
 }

@@ -6,6 +6,8 @@
 mod changes;
 mod gaps;
 mod judge;
+mod parts;
+mod restore;
 mod scenario;
 mod stops;
 mod strangers;
