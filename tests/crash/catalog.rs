@@ -88,13 +88,13 @@ async fn one_other_message_at_the_place_of_the_last_is_enough() {
     scenario.finish().await;
     scenario.finish().await;
     let partitions = scenario.memory.lock().topic.len();
-    let lasts: Vec<_> = scenario.memory.lock().topic.iter().map(last_visible).collect();
+    let lasts: Vec<_> = scenario.memory.lock().topic.iter().map(|p| last_visible(p)).collect();
     assert!(lasts.iter().any(Option::is_some), "{partitions}");
     replace(&scenario, |at, _| lasts.contains(&Some(at)));
     let summary = scenario.finish().await;
     assert!(!summary.deltas.is_empty(), "what the replaced messages completed is exported again");
 }
 
-fn last_visible(partition: &Vec<Stored>) -> Option<usize> {
+fn last_visible(partition: &[Stored]) -> Option<usize> {
     partition.iter().rposition(|stored| matches!(stored, Stored::Visible(_)))
 }

@@ -41,7 +41,10 @@ fn the_topic_is_read_once_and_again_only_where_the_cache_is_of_no_use() {
     std::fs::write(&file, bytes).expect("written");
     for damage in ["flipped", "gone"] {
         let whole = nothing_new(&rig);
-        assert!(whole.stderr.contains(WHOLE) && !whole.stderr.contains("WARN"), "{damage}: {whole}");
+        assert!(
+            whole.stderr.contains(WHOLE) && !whole.stderr.contains("WARN"),
+            "{damage}: {whole}"
+        );
         assert!(!nothing_new(&rig).stderr.contains(WHOLE), "{damage}");
         std::fs::remove_file(cache_file(&rig)).expect("removed");
     }
