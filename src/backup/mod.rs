@@ -13,6 +13,7 @@ mod ledger;
 mod own;
 mod pair;
 mod planning;
+mod reading;
 mod run;
 mod state;
 mod sweep;
