@@ -189,7 +189,8 @@ pub trait Node: Send + Sync + 'static {
         delta: DeltaNum,
     ) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
 
-    /// CHECK_SUM and, where `snapshot`, CHECK_SUM_SNAPSHOT of a table over `columns`.
+    /// CHECK_SUM and, where `snapshot` and there are changes, CHECK_SUM_SNAPSHOT of a table over
+    /// `columns`.
     fn table_sums(
         &self,
         delta: DeltaNum,
