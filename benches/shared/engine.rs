@@ -275,6 +275,10 @@ impl StagingTopics for Topics {
         Ok(Vec::new())
     }
 
+    async fn fence(&self, _name: &AttemptName) -> Result<Vec<u64>, SourceError> {
+        Ok(Vec::new())
+    }
+
     async fn quiet(&self, _name: &AttemptName, _wait: Duration) -> Result<bool, SourceError> {
         Ok(true)
     }
