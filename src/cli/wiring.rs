@@ -145,15 +145,16 @@ pub async fn build(
     Ok((RealWorld(Arc::new(parts)), addresses))
 }
 
-/// Worlds over given clients: the demo's in-process broker.
+/// Worlds over given clients: the demo's in-process broker. An unload that does not grow for
+/// `stall` is given up.
 #[cfg(feature = "demo")]
 pub fn assemble(
     node: ProstoreNode,
     brokers: Brokers,
     admin: Arc<dyn TopicAdmin>,
     topic: &str,
+    stall: Duration,
 ) -> RealWorld {
-    let stall = Duration::from_secs(30);
     let parts = Parts {
         source: source(node.clone(), brokers.clone(), admin.clone(), stall),
         node,

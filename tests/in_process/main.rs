@@ -4,4 +4,5 @@
 #![cfg(feature = "demo")]
 
 mod counted;
+mod faults;
 mod rig;

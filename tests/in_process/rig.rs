@@ -12,7 +12,7 @@ use deltakeep::format::{self, Manifest};
 use deltakeep::journal::Shape;
 use deltakeep::journal::sled_store::SledJournal;
 use deltakeep::kafka::mock::MockAdmin;
-use deltakeep::model::{Datamart, DeltaNum, LockCode, MessageKey, Owner, RunId};
+use deltakeep::model::{Datamart, DeltaNum, IncrementId, LockCode, MessageKey, Owner, RunId};
 use deltakeep::sandbox::{Fault, Options, Sandbox};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -90,7 +90,8 @@ impl Rig {
         let address = self.node.address().to_string();
         let client = ProstoreNode::new(address, datamart, None, Timeouts::default());
         let brokers = self.broker.brokers().clone();
-        assemble(client.expect("a client"), brokers, self.broker.clone(), TOPIC)
+        let client = client.expect("a client");
+        assemble(client, brokers, self.broker.clone(), TOPIC, Duration::from_secs(1))
     }
 
     /// A backup, from wherever the journal stands.
@@ -118,6 +119,38 @@ impl Rig {
             pause: Duration::from_millis(50),
             nonce: Arc::new(|| Uuid::new_v4().as_u64_pair().0),
         }
+    }
+
+    /// `t (id bigint, v varchar)` with these rows in delta 0.
+    pub async fn filled(self, rows: u64) -> Self {
+        let columns = "(id bigint not null, v varchar, PRIMARY KEY (id)) DISTRIBUTED BY (id)";
+        self.sql(&format!("CREATE TABLE t {columns}")).await;
+        self.delta(0, &[format!("SANDBOX_FILL(t, {rows})")]).await;
+        self
+    }
+
+    /// Statements that began so.
+    pub fn asked(&self, beginning: &str) -> usize {
+        self.node.calls().iter().filter(|call| call.starts_with(beginning)).count()
+    }
+
+    /// A backup that must come to its end, with all rows of `t` in delta 0 and nothing twice.
+    pub async fn backup_of(&self, rows: u64) -> (Summary, Vec<String>) {
+        let warnings = Warnings::default();
+        let summary = self.backup(&warnings).await.expect("a backup");
+        let manifests = self.manifests().await;
+        let table = &manifests[&DeltaNum(0)].tables[0];
+        assert_eq!((table.rows_added, table.rows_removed), (rows, 0), "{table:?}");
+        let run = summary.run.expect("a run");
+        let issue = summary.reissued.iter().find(|(delta, _)| delta.0 == 0).map_or(0, |r| r.1);
+        let increment = IncrementId::of(run, DeltaNum(0), issue);
+        let messages = self.messages().await;
+        let ours = messages.iter().filter(|(key, _)| key.increment == increment);
+        let data = ours.filter(|(key, _)| key.table.is_some());
+        let found = data.map(|(_, body)| format::staging_rows(body).expect("rows")).sum::<u64>();
+        assert_eq!(found, rows);
+        let told = warnings.0.lock().expect("no test panicked here").clone();
+        (summary, told)
     }
 
     /// All messages of the backup topic.
