@@ -67,6 +67,7 @@ fn settings(topic: &str, threads: u32) -> Settings {
             partitions: 1,
             checksums: false,
             asked: None,
+            fill_gaps: false,
         },
         // A repetition would be measured as if it were slowness.
         retries: 0,

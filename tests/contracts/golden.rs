@@ -72,6 +72,7 @@ fn started() -> Fact {
             partitions: 3,
             checksums: true,
             asked: Some((DeltaNum(2), 5)),
+            fill_gaps: false,
         },
     }
 }
@@ -111,6 +112,7 @@ fn working() -> Vec<(&'static str, Fact)> {
         ("delta_done", Fact::DeltaDone { delta, issue: 1 }),
         ("finished", Fact::Finished),
         ("chunks_shrunk", Fact::ChunksShrunk { delta, rows: 500 }),
+        ("gaps_asked", Fact::GapsAsked),
     ]
 }
 

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod faults;
+mod gaps;
 mod kill;
 mod operator;
 #[path = "../support/process.rs"]
