@@ -165,6 +165,20 @@ pub fn assemble(
     RealWorld(Arc::new(parts))
 }
 
+/// The unloads of a datamart by themselves: to clear away what they left.
+///
+/// # Errors
+/// [`WiringError`], each case named.
+pub async fn unloads(
+    connection: &Connection,
+    means: &Means,
+) -> Result<ProstoreSource<Topics>, WiringError> {
+    let node = node(connection)?;
+    let core = core_brokers(&node, means).await?;
+    let admin = admin(&core)?;
+    Ok(source(node, core, admin, means.unload_stall))
+}
+
 fn source(
     node: ProstoreNode,
     brokers: Brokers,

@@ -12,7 +12,7 @@ const TABLES: u64 = 40;
 
 /// Every tenth delta is empty; of all pairs 1 in 20 changes.
 fn changes(delta: u64, table: u64) -> bool {
-    delta % 10 != 9 && (delta * 7 + table * 5 + 1) % 18 == 0
+    delta % 10 != 9 && (delta * 7 + table * 5 + 1).is_multiple_of(18)
 }
 
 fn changed() -> BTreeSet<(u64, u64)> {

@@ -58,6 +58,7 @@ impl Rig {
             partitions: PARTITIONS,
             checksums: true,
             asked: None,
+            fill_gaps: false,
         };
         let folder = tempfile::tempdir().expect("a folder");
         let rig = Self { node, shape, broker, folder };
