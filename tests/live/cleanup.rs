@@ -26,7 +26,7 @@ fn a_topic_that_comes_back_is_named_and_cleaned_up_later() {
     let name = name.as_str().expect("a name").to_owned();
     rig.judge(&[0, 1]);
     rig.node.require_free("d", "after the run");
-    assert_eq!(topics(&broker, &name), [name.clone()]);
+    assert_eq!(topics(&broker, &name).len(), 1);
     // Its connector still writes: it is left, and the journal goes on knowing it.
     let left = rig.keep.expect(5, &["cleanup", "--unloadStall", "1s"]);
     assert!(left.stdout.contains(&format!("{name} is left: a connector still writes")), "{left}");
