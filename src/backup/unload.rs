@@ -89,6 +89,7 @@ async fn attempts<W: World>(
     part: Option<Part>,
 ) -> Result<Result<(), String>, Fault> {
     let mut last = String::new();
+    let mut silent = 0;
     // Attempts of executions that died are none of this one's: a resume tries as often again.
     let made = run.ledger.look(|s| s.attempts_made(&pair.key()));
     for number in made..made + Settings::UNLOADS {
@@ -102,6 +103,7 @@ async fn attempts<W: World>(
             },
             Err(error) => error,
         };
+        silent += u32::from(matches!(error, SourceError::Stalled { .. }));
         give_up(run, pair, &attempt, &error, number - made).await?;
         match error {
             SourceError::NoRights { .. } | SourceError::NoDatamart { .. } => {
@@ -112,6 +114,9 @@ async fn attempts<W: World>(
         }
     }
     let at = Place { delta: Some(pair.delta.num), table: Some(pair.table.name.clone()) };
+    if silent == Settings::UNLOADS {
+        last = format!("the reader connector answers nothing; {last}");
+    }
     Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
 }
 
@@ -130,11 +135,13 @@ async fn give_up<W: World>(
     error: &SourceError,
     before: u32,
 ) -> Result<(), Fault> {
-    let refused = matches!(error, SourceError::Refused { .. });
-    let answered = refused || matches!(error, SourceError::PartRefused { .. });
+    let cut_short = matches!(error, SourceError::CutShort { .. });
+    let refused = matches!(error, SourceError::Refused { .. } | SourceError::PartRefused { .. });
+    let answered = cut_short || refused;
     let dropped = Fact::AttemptDropped { name: attempt.name.clone(), answered };
-    // A refusal does not say so, but too large a message is its commonest reason (D5).
-    let shrunk = refused.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
+    // It may not say so, but too large a message is the commonest reason (D5). Where nothing came, as
+    // when the connector is down, smaller messages would not help.
+    let shrunk = cut_short.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
     run.ledger.note([dropped].into_iter().chain(shrunk))?;
     if !matches!(error, SourceError::NoRights { .. } | SourceError::NoDatamart { .. }) {
         run.tell(Event::Warning { text: format!("unload {} failed: {error}", attempt.name) });
@@ -152,9 +159,9 @@ pub fn shrunk(delta: Delta, rows: u32) -> Option<Fact> {
     (rows > 1).then_some(Fact::ChunksShrunk { delta: delta.num, rows: rows / 2 })
 }
 
-/// An attempt that answered and yet is of no use.
-fn useless(attempt: &Attempt, message: String) -> SourceError {
-    SourceError::Refused { statement: format!("unload {}", attempt.name), message }
+/// An attempt that answered and yet did not come whole.
+fn cut_short(attempt: &Attempt, message: String) -> SourceError {
+    SourceError::CutShort { statement: format!("unload {}", attempt.name), message }
 }
 
 async fn attempt<W: World>(
@@ -246,7 +253,8 @@ async fn seal_it<W: World>(
     // Even an unload without rows sends one last message for each of its statements.
     if chunks == 0 {
         let message = "the node answered, but its connector wrote no message".to_owned();
-        return Ok(Err(useless(attempt, message)));
+        let statement = format!("unload {}", attempt.name);
+        return Ok(Err(SourceError::Refused { statement, message }));
     }
     let name = attempt.name.clone();
     let sealed = match part {
@@ -275,13 +283,13 @@ async fn count_part<W: World>(
         let (mut tallies, mut rows) = (Tallies::new(), 0);
         while let Some(chunk) = reader.next().await? {
             let found = format::staging_rows(&chunk.body);
-            let found = found.map_err(|error| useless(attempt, error.to_string()))?;
+            let found = found.map_err(|error| cut_short(attempt, error.to_string()))?;
             tally::count(&mut tallies, &chunk, found);
             rows += found;
         }
         let half = tally::half_number(crate::extract::Half::of(part));
         let whole = tally::require_half(&tallies, half);
-        whole.map_err(|incomplete| useless(attempt, incomplete.to_string()))?;
+        whole.map_err(|incomplete| cut_short(attempt, incomplete.to_string()))?;
         Ok(rows)
     };
     tokio::select! {

@@ -126,6 +126,7 @@ fn next_of_source(source: &SourceError, again: &str) -> String {
         }
         SourceError::Refused { .. }
         | SourceError::PartRefused { .. }
+        | SourceError::CutShort { .. }
         | SourceError::Unreadable { .. }
         | SourceError::Stalled { .. }
         | SourceError::StagingLost { .. }

@@ -8,8 +8,11 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::prostore::ProstoreNode;
-use super::{ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep, sql};
+use super::arrival::Arrival;
+use super::prostore::{ProstoreNode, names_the_size};
+use super::{
+    ChunkReader, Discard, Half, Rows, Seal, Source, SourceError, StagedChunk, UnloadStep, sql,
+};
 use crate::format;
 use crate::model::{Attempt, AttemptName, DeltaNum, Part, Partition, RunId, Table, TableName};
 
@@ -140,22 +143,6 @@ impl Default for Patience {
 /// Doublings of the patience stop here.
 const MOST_DOUBLINGS: u32 = 6;
 
-/// What one statement of an unload asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rows {
-    Half(Half),
-    Part(Part),
-}
-
-impl Rows {
-    fn half(self) -> Half {
-        match self {
-            Self::Half(half) => half,
-            Self::Part(part) => Half::of(part),
-        }
-    }
-}
-
 /// The unloads of one datamart.
 pub struct ProstoreSource<T> {
     node: ProstoreNode,
@@ -172,8 +159,80 @@ impl<T: StagingTopics> ProstoreSource<T> {
         Self { node, topics, read_key, patience, stalls: Mutex::default() }
     }
 
-    /// One statement of an unload.
+    /// One statement. An answer that is lost although the work was done is as good as one that came.
     async fn insert(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<(), SourceError> {
+        match self.answer(attempt, table, rows).await {
+            Err(lost @ SourceError::Unreachable { .. }) => {
+                match self.has_arrived(attempt, table, rows).await {
+                    Ok(true) => Ok(()),
+                    // Why it cannot be known matters less than what was lost.
+                    Ok(false) | Err(_) => Err(lost),
+                }
+            }
+            Err(SourceError::Refused { statement, message }) => {
+                let wrote = self.has_written(&attempt.name).await;
+                Err(if wrote || names_the_size(&message) {
+                    SourceError::CutShort { statement, message }
+                } else {
+                    SourceError::Refused { statement, message }
+                })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn has_written(&self, name: &AttemptName) -> bool {
+        self.topics.ends(name).await.is_ok_and(|ends| ends.iter().any(|end| *end > 0))
+    }
+
+    /// Whether all rows of a statement that nobody answered for are there, in whole streams. A topic
+    /// that grows is waited for; nothing else that still writes can matter, for the seal will lie
+    /// behind what was counted.
+    async fn has_arrived(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<bool, SourceError> {
+        loop {
+            while !self.topics.quiet(&attempt.name, self.patience.tick).await? {}
+            let arrival = self.arrival(attempt, rows.half()).await?;
+            if arrival.is_nothing() {
+                return Ok(false);
+            }
+            let rows = self.node.count_rows(attempt, table, rows).await?;
+            if arrival.is_whole(rows) {
+                tracing::info!(attempt = %attempt.name, rows, "all came though no answer did");
+                return Ok(true);
+            }
+            if self.topics.quiet(&attempt.name, self.patience.quiet).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn arrival(&self, attempt: &Attempt, half: Half) -> Result<Arrival, SourceError> {
+        let mut arrival = Arrival::default();
+        for (partition, end) in (0..).zip(self.topics.ends(&attempt.name).await?) {
+            let mut reader = self.read(attempt, Partition(partition), 0, end).await?;
+            while let Some(chunk) = reader.next().await? {
+                if chunk.half == half {
+                    let rows = format::staging_rows(&chunk.body);
+                    let bad =
+                        |reason: format::FormatError| reader.bad(chunk.offset, reason.to_string());
+                    arrival.take(&chunk, rows.map_err(bad)?);
+                }
+            }
+        }
+        Ok(arrival)
+    }
+
+    async fn answer(
         &self,
         attempt: &Attempt,
         table: &Table,

@@ -17,13 +17,14 @@ use self::http::Http;
 use self::refusal::Refusal;
 use self::reply::{BadValue, Row};
 use super::sql::{self, BadName, Sum};
-use super::{Allow, Count, Deny, Half, Mark, Marker, Node, SourceError, Sums, Tables};
+use super::{Allow, Count, Deny, Half, Mark, Marker, Node, Rows, SourceError, Sums, Tables};
 use crate::model::{
     Attempt, AttemptName, Change, ChangeLog, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
     LockCode, Owner, Part, Table, TableName,
 };
 
 pub use http::Timeouts;
+pub(super) use refusal::names_the_size;
 pub use reply::Reply;
 pub use secret::Secret;
 
@@ -174,6 +175,25 @@ impl ProstoreNode {
             }
             answer => answer.map(drop),
         }
+    }
+
+    /// How many rows a statement of an unload selects in its datasource.
+    ///
+    /// # Errors
+    /// As any question.
+    pub async fn count_rows(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<u64, SourceError> {
+        let sql = self.checked(match rows {
+            Rows::Half(half) => sql::count_rows(self.datamart(), attempt, table, half),
+            Rows::Part(part) => sql::count_part(self.datamart(), attempt, table, part),
+        })?;
+        let reply = self.ask(&sql).await?;
+        let count = self.rows(&sql, &reply, |row| row.number("c"))?.pop();
+        count.ok_or_else(|| self.http.unreadable(&sql, "no count"))
     }
 
     /// Drops the external table of an attempt; none there is as good.
@@ -327,6 +347,8 @@ impl Node for ProstoreNode {
         }
         let text = |sum| self.checked(sql::table_sum(sum, self.datamart(), delta, table, columns));
         let changes = self.sum(&text(Sum::Changes)?).await?;
+        // A pair without changes costs this one question (D4.5).
+        let snapshot = snapshot && changes.as_deref() != Some("0");
         let snapshot = if snapshot { self.sum(&text(Sum::Snapshot)?).await? } else { None };
         Ok(Sums { changes, snapshot })
     }

@@ -54,18 +54,43 @@ pub fn unload_part(
     part: Part,
 ) -> Result<String, BadName> {
     let into = qualified(datamart, &attempt.name.0)?;
+    let sys_op = format!(", {} AS sys_op", u8::from(part == Part::Removed));
+    let select = select_part(datamart, attempt, table, part, &sys_op)?;
+    let datasource = datasource_clause(attempt.datasource.as_ref());
+    Ok(format!("INSERT INTO {into} {select}{datasource}"))
+}
+
+/// Counts the rows of a part, to know whether all of them came; the number is called `c`.
+///
+/// # Errors
+/// [`BadName`] where a name is none.
+pub fn count_part(
+    datamart: &Datamart,
+    attempt: &Attempt,
+    table: &Table,
+    part: Part,
+) -> Result<String, BadName> {
+    let select = select_part(datamart, attempt, table, part, "")?;
+    let datasource = datasource_clause(attempt.datasource.as_ref());
+    Ok(format!("SELECT count(*) AS c FROM ({select}) AS g{datasource}"))
+}
+
+fn select_part(
+    datamart: &Datamart,
+    attempt: &Attempt,
+    table: &Table,
+    part: Part,
+    further: &str,
+) -> Result<String, BadName> {
     let mut rows = Rows::of(datamart, attempt.delta, table)?;
-    let sys_op = u8::from(part == Part::Removed);
-    rows.all = format!("{}, {sys_op} AS sys_op", rows.all);
-    let select = match part {
+    rows.all.push_str(further);
+    Ok(match part {
         Part::Dead => rows.dead(),
         Part::Removed => rows.finished(All),
         Part::Alive => {
             format!("{} INTERSECT {}", rows.started(All), rows.as_of(All, attempt.delta))
         }
-    };
-    let datasource = datasource_clause(attempt.datasource.as_ref());
-    Ok(format!("INSERT INTO {into} {select}{datasource}"))
+    })
 }
 
 /// Which columns are read.
@@ -208,6 +233,15 @@ mod tests {
             "SELECT k1, k2, v, 1 AS sys_op FROM marketing.sales FOR SYSTEM_TIME FINISHED IN (2,2)"
         ));
         assert_eq!(part(Part::Alive), part(Part::Dead).replace("EXCEPT", "INTERSECT"));
+        let counted =
+            count_part(&datamart(), &attempt(), &table(), Part::Alive).expect("good names");
+        assert_eq!(
+            counted,
+            "SELECT count(*) AS c FROM (\
+             SELECT k1, k2, v FROM marketing.sales FOR SYSTEM_TIME STARTED IN (2,2) INTERSECT \
+             SELECT k1, k2, v FROM marketing.sales FOR SYSTEM_TIME AS OF DELTA_NUM 2) AS g \
+             DATASOURCE_TYPE = 'adqm'"
+        );
         let halves = Part::ALL.map(|p| half_of(&part(p)));
         assert_eq!(halves, [Some(Half::Added), Some(Half::Removed), Some(Half::Added)]);
     }

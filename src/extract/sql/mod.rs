@@ -9,7 +9,7 @@ use crate::extract::Half;
 use crate::model::{Attempt, AttemptName, Column, ColumnType, Datamart, DeltaNum, LockCode, Owner};
 use crate::model::{Datasource, Table};
 
-pub use keys::{count, unload_part};
+pub use keys::{count, count_part, unload_part};
 pub use names::BadName;
 
 /// GET_CHANGES of the datamart.
@@ -181,6 +181,22 @@ pub fn unload(
     Ok(format!(
         "INSERT INTO {into} SELECT {columns}, {sys_op} AS sys_op FROM {from} {period}{datasource}"
     ))
+}
+
+/// Counts the rows of one half in the datasource of the attempt; the number is called `c`.
+///
+/// # Errors
+/// [`BadName`] where a name is none.
+pub fn count_rows(
+    datamart: &Datamart,
+    attempt: &Attempt,
+    table: &Table,
+    half: Half,
+) -> Result<String, BadName> {
+    let from = qualified(datamart, &table.name.0)?;
+    let period = system_time(half, attempt.delta);
+    let datasource = datasource_clause(attempt.datasource.as_ref());
+    Ok(format!("SELECT count(*) AS c FROM {from} {period}{datasource}"))
 }
 
 /// The half that an unload's statement asked for: connectors repeat it in every key.
