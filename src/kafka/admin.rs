@@ -185,7 +185,7 @@ fn partitions_of(metadata: &Metadata, topic: &str) -> KafkaResult<i32> {
 
 /// Administration of a real cluster.
 pub struct ClusterAdmin {
-    admin: AdminClient<Context>,
+    admin: Arc<AdminClient<Context>>,
     asker: Arc<Asker>,
 }
 
@@ -199,7 +199,19 @@ impl ClusterAdmin {
         let config = brokers.asking(Isolation::Uncommitted);
         let context = asker.context.clone();
         let admin = config.create_with_context(context).map_err(|e| Failure::of(&e))?;
-        Ok(Arc::new(Self { admin, asker }))
+        Ok(Arc::new(Self { admin: Arc::new(admin), asker }))
+    }
+
+    /// The client, which knows who is there now. By itself it would go on asking the broker that
+    /// it was told of first, and if that one died, for minutes and with all its might.
+    async fn admin(&self) -> Result<&AdminClient<Context>, Failure> {
+        let admin = Arc::clone(&self.admin);
+        let look = move || {
+            let known = admin.inner().fetch_metadata(Some("__consumer_offsets"), ANSWER);
+            known.map(|_| ()).map_err(|e| Failure::of(&e))
+        };
+        blocking(look).await?;
+        Ok(&self.admin)
     }
 
     async fn make(
@@ -213,13 +225,13 @@ impl ClusterAdmin {
         for (name, value) in settings {
             new = new.set(name, value);
         }
-        let answer = self.admin.create_topics([&new], &options()).await;
+        let answer = self.admin().await?.create_topics([&new], &options()).await;
         self.only(answer)?;
         self.await_leaders(topic, partitions as usize).await
     }
 
     async fn remove(&self, topic: &str) -> Result<(), Failure> {
-        let answer = self.admin.delete_topics(&[topic], &options()).await;
+        let answer = self.admin().await?.delete_topics(&[topic], &options()).await;
         none_if_missing(self.only(answer)).map(|_| ())
     }
 
@@ -257,7 +269,7 @@ impl ClusterAdmin {
         &self,
         what: ResourceSpecifier<'_>,
     ) -> Result<BTreeMap<String, String>, Failure> {
-        let answer = self.admin.describe_configs([&what], &options()).await;
+        let answer = self.admin().await?.describe_configs([&what], &options()).await;
         let resource = match answer.map(|mut all| all.pop()) {
             Ok(Some(Ok(resource))) => resource,
             Ok(None) => return Ok(BTreeMap::new()),

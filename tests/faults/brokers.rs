@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use deltakeep::kafka::{Brokers, ClusterAdmin, TopicAdmin};
+
 use crate::cluster::Cluster;
 use crate::long;
 use crate::scene::Scene;
+use crate::support::{block_on, eventually, unique};
 
 /// Between the first and the last message of the largest table.
 const AMID: i64 = 150;
@@ -81,4 +84,25 @@ fn a_frozen_leader_is_left_behind_and_harms_nothing_when_it_wakes() {
     let done = scene.end(process);
     cluster.heal();
     scene.resume_and_judge(done);
+}
+
+#[test]
+fn administration_goes_on_whichever_broker_dies() {
+    if !long("administration without each broker") {
+        return;
+    }
+    let cluster = Cluster::take();
+    let brokers = Brokers::new(cluster.brokers.clone(), Default::default()).expect("brokers");
+    let admin = ClusterAdmin::new(&brokers).expect("a client");
+    let works = || {
+        let topic = unique("admin");
+        block_on(admin.create(&topic, 1, &[])).is_ok() && block_on(admin.delete(&topic)).is_ok()
+    };
+    // Which one the client relies on is chance.
+    for broker in [1, 2, 3, 1, 2, 3] {
+        assert!(eventually(Duration::from_secs(60), works), "the cluster is whole");
+        cluster.kill(broker);
+        assert!(eventually(Duration::from_secs(40), works), "broker {broker} was relied on");
+        cluster.heal();
+    }
 }
