@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::restore_record::RestoreFact;
 use crate::model::{
     Attempt, AttemptName, Delta, DeltaNum, LockCode, Offset, Owner, Partition, StreamNumber, Table,
     TableName,
@@ -196,6 +197,8 @@ pub enum Fact {
         /// Rows per message from here on.
         rows: u32,
     },
+    /// A transition of a restore: the store is of that kind then.
+    Restore(RestoreFact),
 }
 
 /// What a journal holds of the run that is not ended.
