@@ -67,6 +67,7 @@ fn settings(topic: &str, threads: u32) -> Settings {
             partitions: 1,
             checksums: false,
             asked: None,
+            fill_gaps: false,
         },
         // A repetition would be measured as if it were slowness.
         retries: 0,
@@ -272,6 +273,10 @@ impl StagingTopics for Topics {
     }
 
     async fn ends(&self, _name: &AttemptName) -> Result<Vec<u64>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    async fn fence(&self, _name: &AttemptName) -> Result<Vec<u64>, SourceError> {
         Ok(Vec::new())
     }
 

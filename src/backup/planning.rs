@@ -30,6 +30,8 @@ pub struct Draft {
     pub changes: ChangeLog,
     /// Deltas of which the topic holds only parts.
     pub incomplete: Vec<DeltaNum>,
+    /// Deltas below the newest complete one of which the topic holds nothing.
+    pub missing: Vec<DeltaNum>,
     /// The topic's state, where it exists.
     pub topic: Option<TopicState>,
     /// The node's version.
@@ -71,14 +73,18 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     }
     let asked = match shape.asked {
         Some((first, further)) => Asked::From { first, further },
+        None if shape.fill_gaps => Asked::NewAndGaps,
         None => Asked::New,
     };
-    let highest = complete.last_key_value().map(|(delta, _)| *delta);
-    let range = plan::delta_range(newest.map(|d| d.num), highest, asked).map_err(Refusal::from)?;
-    let deltas = deltas_of(node, range.into_iter().flatten()).await?;
+    let complete = complete.into_keys().collect();
+    let newest = newest.map(|delta| delta.num);
+    let range = plan::delta_range(newest, &complete, asked).map_err(Refusal::from)?;
+    let deltas = deltas_of(node, range).await?;
     let incomplete = reading.catalog.incomplete();
-    let (newest, node) = (newest.map(|d| d.num), node.version().await?);
-    Ok(Draft { deltas, newest, tables, unknown, changes, incomplete, topic, node })
+    let mut missing = plan::gaps(&complete);
+    missing.retain(|delta| !incomplete.contains(delta));
+    let node = node.version().await?;
+    Ok(Draft { deltas, newest, tables, unknown, changes, incomplete, missing, topic, node })
 }
 
 /// GET_DELTA_OK can be stale behind a balancer; GET_DELTA_BY_NUM is not (PROSTORE.md section 3).
@@ -90,15 +96,12 @@ async fn newest_closed(node: &impl Node) -> Result<Option<Delta>, Fault> {
     Ok(newest)
 }
 
-async fn deltas_of(
-    node: &impl Node,
-    range: impl Iterator<Item = u64>,
-) -> Result<Vec<Delta>, Fault> {
+async fn deltas_of(node: &impl Node, range: Vec<DeltaNum>) -> Result<Vec<Delta>, Fault> {
     let mut deltas = Vec::new();
     for num in range {
         // A delta below the newest closed one exists: numbers have no gaps. A node that denies it
         // is not up to date, and a backup without it would never be missed.
-        let known = node.delta(DeltaNum(num)).await?;
+        let known = node.delta(num).await?;
         deltas.push(known.ok_or_else(|| SourceError::Unreadable {
             statement: format!("GET_DELTA_BY_NUM({num})"),
             reason: "no such delta, although a later one is closed".to_owned(),
@@ -188,8 +191,20 @@ pub fn warn<W: World>(run: &Context<W>, draft: &Draft, topic: &TopicState) {
     for entity in &draft.unknown {
         warn(format!("{entity} is of a type that this version does not know; it is not backed up"));
     }
-    for delta in &draft.incomplete {
-        warn(format!("the topic holds only a part of delta {delta}"));
+    let (mut incomplete, mut missing) = (draft.incomplete.clone(), draft.missing.clone());
+    let stays = |delta: &DeltaNum| draft.deltas.iter().all(|planned| planned.num != *delta);
+    incomplete.retain(stays);
+    missing.retain(stays);
+    let fill = "--fillGaps exports what is not complete";
+    if !incomplete.is_empty() {
+        let deltas = plan::shown(&incomplete);
+        warn(format!("the topic holds only a part of these deltas: {deltas}; {fill}"));
+    }
+    if !missing.is_empty() {
+        let deltas = plan::shown(&missing);
+        warn(format!(
+            "the topic lacks these deltas below its newest complete one: {deltas}; {fill}"
+        ));
     }
     for name in ["retention.ms", "retention.bytes"] {
         let finite = topic.settings.get(name).filter(|value| value.as_str() != "-1");

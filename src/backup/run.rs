@@ -99,8 +99,12 @@ impl<W: World> Backup<W> {
     async fn passes(&self) -> Result<Option<()>, Fault> {
         let run = &self.run;
         let mut reading = Reading::default();
-        if !run.resumed && planning::draft(run, &mut reading).await?.deltas.is_empty() {
-            return Ok(None);
+        if !run.resumed {
+            let draft = planning::draft(run, &mut reading).await?;
+            if draft.deltas.is_empty() {
+                draft.topic.iter().for_each(|topic| planning::warn(run, &draft, topic));
+                return Ok(None);
+            }
         }
         self.begin()?;
         let mut left = run.settings.retries;
@@ -137,13 +141,16 @@ impl<W: World> Backup<W> {
         let resumed = run.resumed;
         if !resumed {
             let settings = &run.settings;
-            run.ledger.note([Fact::Started {
+            let started = Fact::Started {
                 owner: settings.owner.clone(),
                 datamart: settings.datamart.to_string(),
                 topic: settings.topic.clone(),
                 code: settings.code.clone(),
-                shape: settings.shape.clone(),
-            }])?;
+                // As it will be read: the next fact tells of gaps.
+                shape: Shape { fill_gaps: false, ..settings.shape.clone() },
+            };
+            let gaps = settings.shape.fill_gaps.then_some(Fact::GapsAsked);
+            run.ledger.note([started].into_iter().chain(gaps))?;
         }
         run.tell(Event::Started { run: run.run(), resumed, shape: run.shape() });
         Ok(())

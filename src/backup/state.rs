@@ -171,6 +171,9 @@ impl State {
             Fact::ChunksShrunk { delta, rows } => {
                 self.chunk_sizes.insert(delta, rows);
             }
+            Fact::GapsAsked => {
+                self.started.iter_mut().for_each(|started| started.shape.fill_gaps = true);
+            }
             of_attempt => self.apply_attempt(of_attempt),
         }
     }

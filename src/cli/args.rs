@@ -240,6 +240,14 @@ pub struct BackupArgs {
         env = "DELTAKEEP_NEXT_DELTAS_COUNT"
     )]
     pub next_deltas_count: Option<u64>,
+    /// Export missing and incomplete deltas below the newest complete one, too
+    #[arg(
+        long = "fillGaps",
+        visible_alias = "fill-gaps",
+        env = "DELTAKEEP_FILL_GAPS",
+        value_parser = FalseyValueParser::new()
+    )]
+    pub fill_gaps: bool,
     /// Partitions of a backup topic that is created [default: 1]
     #[arg(
         long = "partitionsCount",

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::backup::{Event, Watch};
 use crate::extract::Half;
 use crate::journal::Shape;
+use crate::model::DeltaNum;
+use crate::plan;
 
 /// Prints the seed's lines.
 pub struct Console {
@@ -40,6 +42,16 @@ impl Watch for Console {
     }
 }
 
+/// The seed knows ranges without holes only; where gaps are filled the numbers follow it.
+fn range(deltas: &[DeltaNum]) -> String {
+    let (Some(first), Some(last)) = (deltas.first(), deltas.last()) else {
+        return "Delta range [] to backup".to_owned();
+    };
+    let line = format!("Delta range [{first}, {last}] to backup");
+    let holes = deltas.windows(2).any(|two| two[0].0 + 1 != two[1].0);
+    if holes { format!("{line}: {}", plan::shown(deltas)) } else { line }
+}
+
 impl Console {
     fn params(&self, shape: &Shape) -> String {
         let Self { node, datamart, topic } = self;
@@ -62,10 +74,7 @@ impl Console {
             Event::Denied { code } => {
                 format!("Deny changes in datamart [{datamart}] with code [{code}]")
             }
-            Event::Range { deltas, .. } => match (deltas.first(), deltas.last()) {
-                (Some(first), Some(last)) => format!("Delta range [{first}, {last}] to backup"),
-                _ => "Delta range [] to backup".to_owned(),
-            },
+            Event::Range { deltas, .. } => range(&deltas),
             Event::Changes { .. } => format!("Got changes for datamart {datamart}"),
             Event::Tables { tables } => {
                 let names: Vec<_> = tables.iter().map(|t| t.0.as_str()).collect();

@@ -146,7 +146,10 @@ impl Inner {
             Event::Archived { .. } => self.tables_done += 1,
             Event::DeltaArchived { .. } => {
                 self.status.deltas_done += 1;
-                self.status.history.recovery_point = self.date.and_then(date_text);
+                // A gap that is filled is older than what was complete before.
+                let point = self.date.and_then(date_text);
+                let history = &mut self.status.history;
+                history.recovery_point = history.recovery_point.take().max(point);
             }
             Event::Delivered { rows, bytes } => {
                 self.status.rows += rows;

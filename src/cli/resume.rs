@@ -45,6 +45,8 @@ pub struct Again {
     pub datasource: Option<String>,
     /// --deltaNum and --nextDeltasCount
     pub asked: Option<(DeltaNum, u64)>,
+    /// --fillGaps
+    pub fill_gaps: bool,
     /// --partitionsCount
     pub partitions: Option<u32>,
     /// --threadsCount
@@ -76,6 +78,7 @@ impl Again {
             topic: args.topic.as_deref().map(topic).transpose()?,
             datasource: args.datasource_type.as_deref().map(datasource).transpose()?,
             asked: asked(args)?,
+            fill_gaps: args.fill_gaps,
             partitions: args.partitions_count,
             threads: args.threads_count,
             chunk_size: args.chunk_size,
@@ -94,6 +97,7 @@ impl Again {
             ("--topic", topic.to_owned(), self.topic.clone()),
             ("--datasourceType", text(&shape.datasource), self.datasource.clone()),
             ("--deltaNum", deltas(shape.asked), self.asked.map(|asked| deltas(Some(asked)))),
+            ("--fillGaps", shape.fill_gaps.to_string(), self.fill_gaps.then(|| "true".to_owned())),
             ("--partitionsCount", shape.partitions.to_string(), number(self.partitions)),
             ("--threadsCount", shape.threads.to_string(), number(self.threads)),
             ("--chunkSize", shape.chunk_size.to_string(), number(self.chunk_size)),
@@ -124,6 +128,7 @@ mod tests {
             partitions: 3,
             checksums: true,
             asked: None,
+            fill_gaps: false,
         }
     }
 
@@ -153,6 +158,7 @@ mod tests {
             ("--topic", Again { topic: Some("u".into()), ..Again::default() }),
             ("--datasourceType", Again { datasource: Some("adp".into()), ..Again::default() }),
             ("--deltaNum", Again { asked: Some((DeltaNum(1), 0)), ..Again::default() }),
+            ("--fillGaps", Again { fill_gaps: true, ..Again::default() }),
             ("--partitionsCount", Again { partitions: Some(1), ..Again::default() }),
             ("--threadsCount", Again { threads: Some(1), ..Again::default() }),
             ("--chunkSize", Again { chunk_size: Some(1), ..Again::default() }),

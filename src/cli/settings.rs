@@ -278,6 +278,7 @@ fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, S
         partitions: args.partitions_count.unwrap_or(1),
         checksums: !args.no_checksums,
         asked: again.asked,
+        fill_gaps: again.fill_gaps,
     };
     Ok(BackupSettings {
         connection,
@@ -338,6 +339,7 @@ pub(super) fn asked(args: &BackupArgs) -> Result<Option<(DeltaNum, u64)>, Settin
     match (args.delta_num, args.next_deltas_count) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(SettingsError::CountAlone),
+        (Some(_), _) if args.fill_gaps => Err(SettingsError::GapsOfOne),
         (Some(first), count) => {
             let count = count.unwrap_or(0);
             // A node's numbers are 64 bits with a sign.

@@ -51,6 +51,9 @@ pub enum SettingsError {
     /// `--nextDeltasCount` alone.
     #[error("--nextDeltasCount counts from --deltaNum, which is missing")]
     CountAlone,
+    /// `--fillGaps` with `--deltaNum`.
+    #[error("--fillGaps looks for what is missing, --deltaNum names what to export: only one")]
+    GapsOfOne,
     /// More deltas than there can be.
     #[error("--deltaNum {first} and {count} more is no range of deltas")]
     Range {
@@ -103,6 +106,7 @@ impl From<SettingsError> for Failure {
             SettingsError::CountAlone | SettingsError::Range { .. } => {
                 "--deltaNum 5 --nextDeltasCount 2 for the deltas 5, 6 and 7".to_owned()
             }
+            SettingsError::GapsOfOne => "the command again without one of the two".to_owned(),
             SettingsError::Run { .. } => "deltakeep list".to_owned(),
             SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),

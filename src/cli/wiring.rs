@@ -261,6 +261,10 @@ impl StagingTopics for Topics {
         self.0.ends(&name.0).await?.ok_or_else(lost)
     }
 
+    async fn fence(&self, name: &AttemptName) -> Result<Vec<u64>, SourceError> {
+        self.0.fence(&name.0, self.ends(name).await?.len()).await
+    }
+
     async fn quiet(&self, name: &AttemptName, wait: Duration) -> Result<bool, SourceError> {
         self.0.quiet_for(&name.0, wait).await
     }

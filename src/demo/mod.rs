@@ -141,6 +141,7 @@ fn settings(datamart: Datamart) -> Settings {
             partitions: 3,
             checksums: true,
             asked: None,
+            fill_gaps: false,
         },
         retries: 3,
         accept_retention: true,

@@ -54,6 +54,13 @@ pub trait StagingTopics: Send + Sync + 'static {
         name: &AttemptName,
     ) -> impl Future<Output = Result<Vec<u64>, SourceError>> + Send;
 
+    /// By partition: one past everything that anybody has written so far, whether or not all
+    /// replicas have it. What is written later lies beyond.
+    fn fence(
+        &self,
+        name: &AttemptName,
+    ) -> impl Future<Output = Result<Vec<u64>, SourceError>> + Send;
+
     /// Waits so long and tells whether the topic did not grow meanwhile; a missing one does not.
     fn quiet(
         &self,
@@ -218,8 +225,9 @@ impl<T: StagingTopics> Source for ProstoreSource<T> {
             self.insert(attempt, table, half).await?;
             tell(UnloadStep::Inserted { half });
         }
-        // Connectors answer after their brokers have everything, so these ends are the seal.
-        let ends = self.topics.ends(&attempt.name).await?;
+        // Connectors answer once the leaders have everything (acks=1, PROSTORE 6), but the ends that
+        // brokers tell are those that all replicas have: they would cut an unload short.
+        let ends = self.topics.fence(&attempt.name).await?;
         self.node.drop_download(&attempt.name).await?;
         tell(UnloadStep::TableDropped);
         Ok(Seal { ends })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message as _, Offset as Position, TopicPartitionList};
 
 use super::SourceError;
@@ -23,6 +24,9 @@ const QUEUE: u32 = 2 << 10;
 const IDLE: Duration = Duration::from_secs(2);
 /// How long it may see nothing at all.
 const STALL: Duration = Duration::from_secs(60);
+
+/// How long the brokers may take for a fence.
+const FENCE: Duration = Duration::from_secs(30);
 
 /// Staging topics of the core brokers.
 #[derive(Clone)]
@@ -85,6 +89,25 @@ impl Staging {
         Ok(ranges.map(|ranges| ranges.iter().map(|range| whole(range.1)).collect()))
     }
 
+    /// Puts an empty message behind everything that anybody has written so far, and returns where
+    /// it lies, by partition. Brokers tell an end only once all replicas have what lies below, while
+    /// a writer may have been answered before (acks=1): only a message that all replicas have proves
+    /// that everything before it is there to be read.
+    ///
+    /// # Errors
+    /// [`SourceError::Brokers`]; a fence may lie there all the same.
+    pub async fn fence(&self, topic: &str, partitions: usize) -> Result<Vec<u64>, SourceError> {
+        let context = Context::default();
+        let producer: FutureProducer<Context> = self
+            .brokers
+            .fence(FENCE)
+            .create_with_context(context.clone())
+            .map_err(|e| Failure::of(&e))?;
+        let fences = fences(&producer, &context, topic, partitions).await;
+        retire(producer);
+        Ok(fences?)
+    }
+
     /// Whether nothing was written to the topic for `quiet`; a missing topic is quiet (D4.12).
     /// Answers early where something comes.
     ///
@@ -129,6 +152,28 @@ impl Staging {
         }
         Ok(reader)
     }
+}
+
+/// Sends an empty message to each partition, all at once; returns where each lies.
+async fn fences(
+    producer: &FutureProducer<Context>,
+    context: &Context,
+    topic: &str,
+    partitions: usize,
+) -> Result<Vec<u64>, Failure> {
+    let lost = |what: &str| Failure::new(FailureKind::Retryable, what);
+    let mut sent = Vec::with_capacity(partitions);
+    for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+        let record = FutureRecord::<(), ()>::to(topic).partition(partition).payload(&());
+        sent.push(producer.send_result(record).map_err(|(error, _)| context.explain(&error))?);
+    }
+    let mut places = Vec::with_capacity(partitions);
+    for sent in sent {
+        let told = sent.await.map_err(|_| lost("the client gave up"))?;
+        let place = told.map_err(|(error, _)| context.explain(&error))?;
+        places.push(u64::try_from(place.offset).map_err(|_| lost("a position was not told"))?);
+    }
+    Ok(places)
 }
 
 /// An offset of the log as a count; offsets are never negative.

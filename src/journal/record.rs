@@ -84,6 +84,11 @@ pub struct Shape {
     pub checksums: bool,
     /// First and number of further deltas asked for, if any were.
     pub asked: Option<(DeltaNum, u64)>,
+    /// Missing and incomplete deltas below the newest complete one are exported too. The bytes of
+    /// [`Fact::Started`] are released, so it stands in a record of its own:
+    /// [`Fact::GapsAsked`].
+    #[serde(skip)]
+    pub fill_gaps: bool,
 }
 
 /// A transition of the run.
@@ -197,6 +202,8 @@ pub enum Fact {
         /// Rows per message from here on.
         rows: u32,
     },
+    /// The run was started with `--fillGaps`; written together with [`Fact::Started`].
+    GapsAsked,
     /// A transition of a restore: the store is of that kind then.
     Restore(RestoreFact),
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -150,6 +151,19 @@ impl Brokers {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("message.max.bytes", limit.clamp(1000, 1_000_000_000).to_string());
+        config
+    }
+
+    /// Settings of a producer that sends single messages, each at most once, and has an answer
+    /// within `time`.
+    pub(crate) fn fence(&self, time: Duration) -> ClientConfig {
+        let mut config = self.base(&[]);
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "false")
+            .set("retries", "0")
+            .set("linger.ms", "0")
+            .set("message.timeout.ms", time.as_millis().to_string());
         config
     }
 

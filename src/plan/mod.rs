@@ -6,5 +6,5 @@ mod range;
 mod tables;
 
 pub use history::{OtherHistory, check_history};
-pub use range::{Asked, NoRange, delta_range};
+pub use range::{Asked, NoRange, delta_range, gaps, shown};
 pub use tables::{NotInDatasource, check_datasource, choose_datasource, tables_of};

@@ -80,7 +80,9 @@ pub enum NoChoice {
         second: IncrementId,
     },
     /// The manifest of a delta follows another delta than the one that was chosen before it.
-    #[error("delta {delta} follows a delta {previous} closed at {wanted}, but the topic's was closed at {found}")]
+    #[error(
+        "delta {delta} follows a delta {previous} closed at {wanted}, but the topic's was closed at {found}"
+    )]
     Broken {
         /// The delta.
         delta: DeltaNum,

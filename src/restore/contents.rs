@@ -243,8 +243,7 @@ impl Contents {
             }
         };
         let named = (key.delta, key.increment.clone());
-        let increment =
-            self.increments.entry(named).or_insert_with(|| Increment::new(key.date));
+        let increment = self.increments.entry(named).or_insert_with(|| Increment::new(key.date));
         increment.contradicts |= increment.date != key.date;
         match summed {
             true => increment.summed = true,

@@ -26,7 +26,9 @@ pub enum NoDate {
         date: DeltaDate,
     },
     /// Dates must rise.
-    #[error("delta {delta} was closed at {date} us, not later than the delta before it ({before} us)")]
+    #[error(
+        "delta {delta} was closed at {date} us, not later than the delta before it ({before} us)"
+    )]
     NotLater {
         /// The delta.
         delta: DeltaNum,

@@ -69,9 +69,8 @@ pub async fn fill<W: World>(
         run.go_on()?;
         let Some(stored) = cursor.next().await? else { break };
         let Ok(key) = format::decode_key(&stored.key) else { continue };
-        let is_of = key.delta == delta
-            && key.increment.0 == increment.0
-            && key.datamart.as_str() == source;
+        let is_of =
+            key.delta == delta && key.increment.0 == increment.0 && key.datamart.as_str() == source;
         let Some(table) = key.table.clone().filter(|_| is_of) else { continue };
         let part = read_label(&stored.body).ok().and_then(|label| label.part).unwrap_or(0);
         let place = (table, part);
@@ -106,7 +105,12 @@ async fn open<W: World>(
         let part = u32::from(job.part);
         let name = AttemptName::new(run.run(), delta, job.number, part, nonce);
         let (table, part) = (job.table.name.clone(), job.part);
-        run.note(RestoreFact::LoadOpened { name: name.clone(), delta, table: table.clone(), part })?;
+        run.note(RestoreFact::LoadOpened {
+            name: name.clone(),
+            delta,
+            table: table.clone(),
+            part,
+        })?;
         let writer = run.world.loads().make(&name, run.shape().partitions).await?;
         open.insert((table, part), Filling { name, job, writer, messages: 0, rows: 0 });
     }

@@ -47,7 +47,8 @@ impl Frozen {
     /// [`Refusal::Ambiguous`].
     pub fn script<W: World>(&self, run: &Context<W>) -> Result<Script, Fault> {
         let shape = run.shape();
-        let rewrite = Rewrite { from: shape.source, to: shape.target, datasource: shape.datasource };
+        let rewrite =
+            Rewrite { from: shape.source, to: shape.target, datasource: shape.datasource };
         let mut skipped = run.settings.skip.clone();
         run.ledger.look(|state| skipped.extend(&state.skipped));
         Ok(Script::new(&self.source, &rewrite, skipped).map_err(Refusal::from)?)
@@ -98,9 +99,8 @@ pub async fn freeze<W: World>(run: &Context<W>) -> Result<Frozen, Fault> {
     let ends = frozen_at.unwrap_or(ends);
     let (choices, trailing) = match planned {
         None => {
-            let choices = choose(&contents, &run.settings.wanted).map_err(|choice| {
-                Wanting::Choice { choice, damage: contents.damage() }
-            })?;
+            let choices = choose(&contents, &run.settings.wanted)
+                .map_err(|choice| Wanting::Choice { choice, damage: contents.damage() })?;
             let last = choices.last().map(|choice| choice.delta);
             (choices, last == contents.newest())
         }

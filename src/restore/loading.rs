@@ -70,22 +70,26 @@ async fn jobs<W: World>(
     delta: DeltaNum,
     increment: &Increment,
 ) -> Result<Vec<Job>, Fault> {
-    let is_loaded = |table: &TableName, part| {
-        run.ledger.look(|state| state.is_loaded(delta, table, part))
-    };
+    let is_loaded =
+        |table: &TableName, part| run.ledger.look(|state| state.is_loaded(delta, table, part));
     let filled = increment.tables().flat_map(|(table, view)| {
-        view.rows.iter().filter(|(_, rows)| **rows > 0).map(move |(part, rows)| (table, *part, *rows))
+        view.rows
+            .iter()
+            .filter(|(_, rows)| **rows > 0)
+            .map(move |(part, rows)| (table, *part, *rows))
     });
     let left: Vec<_> = filled.filter(|(table, part, _)| !is_loaded(table, *part)).collect();
     if left.is_empty() {
         return Ok(Vec::new());
     }
     let tables = run.world.target().tables().await?.tables;
-    let job = |(table, part, rows): (&TableName, u8, u64)| {
-        match tables.iter().enumerate().find(|(_, known)| known.name == *table) {
-            Some((number, known)) => Ok(Job { table: known.clone(), number, part, rows }),
-            None => Err(Disagreement::NoTable { delta, table: table.clone() }.into()),
-        }
+    let job = |(table, part, rows): (&TableName, u8, u64)| match tables
+        .iter()
+        .enumerate()
+        .find(|(_, known)| known.name == *table)
+    {
+        Some((number, known)) => Ok(Job { table: known.clone(), number, part, rows }),
+        None => Err(Disagreement::NoTable { delta, table: table.clone() }.into()),
     };
     left.into_iter().map(job).collect()
 }
@@ -107,11 +111,7 @@ async fn load_table<W: World>(
     Ok(())
 }
 
-async fn load_one<W: World>(
-    run: &Context<W>,
-    delta: DeltaNum,
-    load: &Sealed,
-) -> Result<(), Fault> {
+async fn load_one<W: World>(run: &Context<W>, delta: DeltaNum, load: &Sealed) -> Result<(), Fault> {
     run.go_on()?;
     let (name, table, rows) = (load.name.clone(), &load.job.table, load.job.rows);
     let target = run.world.target();

@@ -38,8 +38,10 @@ pub async fn check<W: World>(run: &Context<W>, frozen: &Frozen) -> Result<Vec<Ch
         frozen.choices.iter().map(|choice| (choice.delta, choice.date)).collect();
     let before = newest.map(|delta| delta.date);
     let dates = dates(&deltas, before, run.settings.dates, whole_seconds).map_err(Refusal::from)?;
-    let chosen = frozen.choices.iter().zip(dates).map(|(choice, date)| {
-        Chosen { delta: choice.delta, increment: choice.increment.clone(), date }
+    let chosen = frozen.choices.iter().zip(dates).map(|(choice, date)| Chosen {
+        delta: choice.delta,
+        increment: choice.increment.clone(),
+        date,
     });
     Ok(chosen.collect())
 }
@@ -91,10 +93,7 @@ async fn newest_closed(target: &impl Node) -> Result<Option<Delta>, Fault> {
 }
 
 /// The target's newest delta must be the source's, by number and date.
-fn same_history(
-    frozen: &Frozen,
-    newest: Delta,
-) -> Result<(), Refusal> {
+fn same_history(frozen: &Frozen, newest: Delta) -> Result<(), Refusal> {
     let complete = frozen.contents.complete(newest.num);
     let mut known: BTreeSet<DeltaDate> = complete.values().map(|found| found.date).collect();
     let follower = frozen.choices.first().and_then(|choice| {

@@ -89,7 +89,7 @@ pub fn rename(query: &str, old: &str, new: &str) -> Result<String, Ambiguous> {
     let at = |place: usize| solid.get(place).map(|index| tokens[*index]);
     let is_query = solid.iter().any(|index| tokens[*index].is("SELECT"));
     let mut renamed = Vec::new();
-    for place in 0..solid.len() {
+    for (place, index) in solid.iter().enumerate() {
         if !at(place).is_some_and(|token| token.is(old)) {
             continue;
         }
@@ -100,7 +100,7 @@ pub fn rename(query: &str, old: &str, new: &str) -> Result<String, Ambiguous> {
         }
         let qualifies = at(place + 1).is_some_and(|token| token.is("."));
         if qualifies && !before.is_some_and(|token| token.is(".")) {
-            renamed.push(solid[place]);
+            renamed.push(*index);
         }
     }
     let text = |(index, token): (usize, &Token<'_>)| match renamed.binary_search(&index) {
@@ -112,15 +112,37 @@ pub fn rename(query: &str, old: &str, new: &str) -> Result<String, Ambiguous> {
 
 /// Words after which a bare name is no alias.
 const NOT_BEFORE_ALIAS: [&str; 25] = [
-    "SELECT", "DISTINCT", "ALL", "FROM", "JOIN", "ON", "WHERE", "AND", "OR", "NOT", "BY", "HAVING",
-    "IN", "IS", "LIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "UNION", "EXCEPT", "INTERSECT",
-    "USING", "OF",
+    "SELECT",
+    "DISTINCT",
+    "ALL",
+    "FROM",
+    "JOIN",
+    "ON",
+    "WHERE",
+    "AND",
+    "OR",
+    "NOT",
+    "BY",
+    "HAVING",
+    "IN",
+    "IS",
+    "LIKE",
+    "BETWEEN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "USING",
+    "OF",
 ];
 
 /// Words after which a table without an alias ends.
 const AFTER_TABLE: [&str; 13] = [
-    "WHERE", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "ON", "GROUP", "ORDER", "LIMIT", ")",
-    ",",
+    "WHERE", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "ON", "GROUP", "ORDER", "LIMIT",
+    ")", ",",
 ];
 
 /// True where the name stands for a table of the query: `AS old`, `t old`, `WITH old AS (`, or
@@ -149,9 +171,8 @@ fn is_alias([third, before, next, after_next]: [Option<Token<'_>>; 4]) -> bool {
 pub fn set_datasource(query: &str, datasource: &str) -> String {
     let tokens = tokens(query);
     let solid = solid(&tokens);
-    let word = |place: usize, text: &str| {
-        solid.get(place).is_some_and(|index| tokens[*index].is(text))
-    };
+    let word =
+        |place: usize, text: &str| solid.get(place).is_some_and(|index| tokens[*index].is(text));
     if !(word(0, "CREATE") && word(1, "TABLE")) {
         return query.to_owned();
     }
@@ -339,9 +360,15 @@ mod tests {
 
     fn part() -> impl Strategy<Value = String> {
         prop_oneof![
-            Just("old.".to_owned()), Just(" old ".to_owned()), Just("'old.'".to_owned()),
-            Just("x.old".to_owned()), Just(" FROM ".to_owned()), Just("(".to_owned()),
-            Just(" AS ".to_owned()), Just(", ".to_owned()), Just("''".to_owned()),
+            Just("old.".to_owned()),
+            Just(" old ".to_owned()),
+            Just("'old.'".to_owned()),
+            Just("x.old".to_owned()),
+            Just(" FROM ".to_owned()),
+            Just("(".to_owned()),
+            Just(" AS ".to_owned()),
+            Just(", ".to_owned()),
+            Just("''".to_owned()),
         ]
     }
 }

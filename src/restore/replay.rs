@@ -162,7 +162,10 @@ impl Script {
                 }
                 (Some(_), None) => {
                     let found = target.0.iter().filter(|change| change.finished).count() as u64;
-                    return Err(NoReplay::Ahead { found, wanted: self.wanted(count).count() as u64 });
+                    return Err(NoReplay::Ahead {
+                        found,
+                        wanted: self.wanted(count).count() as u64,
+                    });
                 }
                 (None, next) => break next,
             }
@@ -222,7 +225,9 @@ pub enum NoOrder {
         table: TableName,
     },
     /// A later delta knows of fewer changes than an earlier one.
-    #[error("{found} schema changes ran before delta {delta}, but {before} before the delta before it")]
+    #[error(
+        "{found} schema changes ran before delta {delta}, but {before} before the delta before it"
+    )]
     Falls {
         /// The delta.
         delta: DeltaNum,
@@ -238,11 +243,7 @@ pub enum NoOrder {
 ///
 /// # Errors
 /// [`NoOrder`].
-pub fn counts(
-    views: &[LogView],
-    source: &[ChangeRecord],
-    known: u64,
-) -> Result<Vec<u64>, NoOrder> {
+pub fn counts(views: &[LogView], source: &[ChangeRecord], known: u64) -> Result<Vec<u64>, NoOrder> {
     let mut counts = Vec::with_capacity(views.len());
     let mut before = 0;
     for view in views {

@@ -201,12 +201,8 @@ impl<W: World> Restore<W> {
 
     async fn end(&self, summary: Summary) -> Result<Summary, RunError> {
         let run = &self.run;
-        let fail = |fault, complete, unreleased| RunError {
-            fault,
-            touched: true,
-            complete,
-            unreleased,
-        };
+        let fail =
+            |fault, complete, unreleased| RunError { fault, touched: true, complete, unreleased };
         let released = own::release(run).await;
         released.map_err(|fault| fail(fault, true, true))?;
         let ended = run.ledger.end(&summary.to_json(&run.shape()).to_string());

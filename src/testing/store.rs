@@ -243,7 +243,9 @@ impl Store {
         };
         for versions in self.tables.values_mut() {
             versions.retain(|version| version.from < hot.cn_from);
-            for version in versions.iter_mut().filter(|v| v.to.is_some_and(|to| to >= hot.cn_from - 1)) {
+            for version in
+                versions.iter_mut().filter(|v| v.to.is_some_and(|to| to >= hot.cn_from - 1))
+            {
                 version.to = None;
                 version.removed = false;
             }

@@ -124,7 +124,8 @@ fn keywords_work_in_kebab_case_and_connect_after_the_command_too() {
     let means = settings.means;
     assert_eq!((means.kafka_retries, means.delivery), (0, Delivery::Idempotent));
     assert_eq!((means.unload_stall, means.accept_retention), (Duration::from_secs(120), true));
-    assert!(settings.dry_run && shape.datasource_fallback);
+    assert!(settings.dry_run && shape.datasource_fallback && !shape.fill_gaps);
+    assert!(backup("--connect h:1/m backup_to_kafka --topic t --fill-gaps").shape.fill_gaps);
     assert_eq!(settings.on_unfinished, OnUnfinished::Fail);
 }
 
@@ -133,6 +134,8 @@ fn rules_between_keywords_are_kept() {
     let error = |options| check_backup(options).map(drop).expect_err(options);
     assert!(matches!(error(""), SettingsError::Missing { keyword: "--topic" }));
     assert!(matches!(error("--topic t --nextDeltasCount 1"), SettingsError::CountAlone));
+    let both = "--topic t --deltaNum 1 --fillGaps";
+    assert!(matches!(error(both), SettingsError::GapsOfOne));
     let most = "--topic t --deltaNum 9223372036854775807 --nextDeltasCount 1";
     assert!(matches!(error(most), SettingsError::Range { .. }));
     for bad in ["a/b", "..", "тема", &"t".repeat(250)] {

@@ -8,8 +8,10 @@ use deltakeep::deliver::{Lane, Sink};
 use deltakeep::extract::SourceError;
 use deltakeep::extract::staging::Staging;
 use deltakeep::model::{AttemptName, Partition};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::support::{Cluster, message, run, unique};
+use crate::support::{Cluster, address, message, run, unique};
 use crate::topic::delete_before;
 
 fn staging(cluster: &Cluster) -> Staging {
@@ -50,6 +52,36 @@ async fn a_partition_is_read_in_order_below_its_end() {
     assert_eq!(reader.next().await.unwrap(), None);
     let mut empty = staging.reader(&topic, Partition(1), 0, 0).await.unwrap();
     assert_eq!(empty.next().await.unwrap(), None);
+}
+
+/// A connector's answer comes before all replicas have what it wrote, and only they move the end
+/// that brokers tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_lies_behind_everything_that_was_acknowledged_however_weakly() {
+    let cluster = Cluster::at(address("DELTAKEEP_TEST_CLUSTER"));
+    let staging = staging(&cluster);
+    let topic = unique("fence");
+    staging.create(&topic, 2).await.unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.brokers.list()).set("acks", "1");
+    let writer: FutureProducer = config.create().unwrap();
+    let (mut written, mut behind) = (0, 0);
+    for _ in 0..40 {
+        for _ in 0..5 {
+            let record = FutureRecord::<(), [u8]>::to(&topic).partition(0).payload(&[7; 5000]);
+            writer.send(record, Duration::from_secs(9)).await.unwrap();
+            written += 1;
+        }
+        let told = staging.ends(&topic).await.unwrap().unwrap();
+        behind += u32::from(told[0] < written);
+        let ends = staging.fence(&topic, 2).await.unwrap();
+        assert_eq!(ends[0], written, "the fence lies before what was written");
+        written += 1;
+        let told = staging.ends(&topic).await.unwrap().unwrap();
+        assert!(told[0] >= written && told[1] > ends[1], "{told:?} below the fence {ends:?}");
+    }
+    assert!(behind > 0, "the brokers' ends are never behind here: this proves nothing");
+    staging.delete(&topic).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

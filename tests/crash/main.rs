@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
 
 mod changes;
+mod gaps;
 mod judge;
 mod scenario;
 mod stops;

@@ -191,6 +191,7 @@ fn fill(memory: &Memory) -> Shape {
         partitions: 1 + (inner.random() % 3) as u32,
         checksums: inner.chance(50),
         asked: None,
+        fill_gaps: false,
     }
 }
 

@@ -4,12 +4,17 @@
 
 mod command_line;
 mod faults;
+mod gaps;
 mod kill;
 mod operator;
+#[path = "../support/process.rs"]
 mod process;
 mod restart;
+#[path = "../support/rig.rs"]
 mod rig;
+#[path = "../support/sandbox.rs"]
 mod sandbox;
 mod seed_example;
+#[path = "../support/mod.rs"]
 mod support;
 mod two_runs;

@@ -73,6 +73,10 @@ impl StagingTopics for Topics {
         Ok(ends.clone())
     }
 
+    async fn fence(&self, name: &AttemptName) -> Result<Vec<u64>, SourceError> {
+        self.ends(name).await
+    }
+
     async fn quiet(&self, name: &AttemptName, wait: Duration) -> Result<bool, SourceError> {
         let before = self.ends(name).await.ok();
         tokio::time::sleep(wait).await;

@@ -48,7 +48,8 @@ pub fn delta(source: &mut Store, memory: &Memory) {
         let mut ids: Vec<i64> = (0..40).filter(|_| chance(memory, 30)).collect();
         let second = ids.split_off(random(memory, ids.len() as u64 + 1) as usize);
         for ids in [ids, second] {
-            let rows: Vec<TestRow> = ids.into_iter().map(|id| row(source, memory, &name, id)).collect();
+            let rows: Vec<TestRow> =
+                ids.into_iter().map(|id| row(source, memory, &name, id)).collect();
             if !rows.is_empty() {
                 let cn = source.start(&name, "").unwrap();
                 source.end(cn, &rows, true);
@@ -113,6 +114,7 @@ pub async fn back_up_some(
             partitions,
             checksums: true,
             asked,
+            fill_gaps: false,
         },
         retries: 3,
         accept_retention: true,

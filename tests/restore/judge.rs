@@ -28,11 +28,11 @@ pub fn check(scenario: &Scenario, to: Option<u64>) {
     let name = format!("{}.", scenario.shape.target);
     let sent: Vec<_> = target.changes.iter().map(|c| (c.num, c.query.clone())).collect();
     let run = |c: &&deltakeep::model::Change| {
-        to.is_none_or(|to| c.delta.is_none_or(|delta| delta.0 < to)) && !scenario.skip.contains(&c.num)
+        to.is_none_or(|to| c.delta.is_none_or(|delta| delta.0 < to))
+            && !scenario.skip.contains(&c.num)
     };
     let source_changes = source.changes.iter().filter(run);
-    let wanted: Vec<_> =
-        (0..).zip(source_changes.map(|c| c.query.replace("db.", &name))).collect();
+    let wanted: Vec<_> = (0..).zip(source_changes.map(|c| c.query.replace("db.", &name))).collect();
     assert_eq!(sent, wanted, "seed {seed}: changes");
     assert_eq!(target.hot, None, "seed {seed}: no delta is open");
     assert_eq!(target.marker, None, "seed {seed}: the marker is gone");
@@ -42,12 +42,7 @@ pub fn check(scenario: &Scenario, to: Option<u64>) {
 }
 
 /// Rows of a table that the source has dropped since are known to nobody any more.
-fn check_rows(
-    scenario: &Scenario,
-    target: &deltakeep::testing::Store,
-    num: DeltaNum,
-    table: &str,
-) {
+fn check_rows(scenario: &Scenario, target: &deltakeep::testing::Store, num: DeltaNum, table: &str) {
     let (seed, source) = (scenario.seed, &scenario.source);
     let created = |store: &deltakeep::testing::Store| {
         store.changes.iter().rev().find(|c| c.entity == table).map(|c| c.delta)

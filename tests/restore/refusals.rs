@@ -193,8 +193,8 @@ async fn a_flipped_byte_is_named_with_its_place() {
     let whole = Scenario::large(1).await;
     let (seed, topic) = (whole.seed, whole.memory.lock().topic.clone());
     for (partition, stored) in topic.iter().enumerate() {
-        for offset in 0..stored.len() {
-            let Stored::Visible(message) = &stored[offset] else { continue };
+        for (offset, stored) in stored.iter().enumerate() {
+            let Stored::Visible(message) = stored else { continue };
             let mut scenario = Scenario::new(seed).await;
             let mut flipped = message.clone();
             let at = scenario.random(flipped.body.len() as u64) as usize;

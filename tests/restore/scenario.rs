@@ -11,9 +11,7 @@ use deltakeep::model::{Owner, RunId};
 use deltakeep::restore::{
     Dates, Disagreement, Fault, Restore, RunError, Settings, Summary, Unwatched, Wanted, Watch,
 };
-use deltakeep::testing::{
-    Memory, MemoryJournal, MemoryTarget, RestoreWorld, Store, TargetFaults,
-};
+use deltakeep::testing::{Memory, MemoryJournal, MemoryTarget, RestoreWorld, Store, TargetFaults};
 use tokio::sync::watch;
 use uuid::Uuid;
 

@@ -23,7 +23,7 @@ use crate::cli::wiring::{self, Addresses, RealWorld, WiringError};
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::journal::sled_store::{Kind, SledJournal, store_path};
-use crate::model::{Datamart, LockCode, Owner, RunId};
+use crate::model::{Datamart, DeltaNum, LockCode, Owner, RunId};
 
 /// Everything one execution needs.
 #[derive(Clone)]
@@ -177,6 +177,7 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
         partitions: 1,
         checksums: true,
         asked: None,
+        fill_gaps: false,
     };
     let job = Job { connection, topic, shape, means, output, world, addresses, path };
     Ok(job)
@@ -441,17 +442,23 @@ pub(super) async fn draft_aside(
     drafted
 }
 
+fn numbers(deltas: &[DeltaNum]) -> String {
+    deltas.iter().map(DeltaNum::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn draft_text(job: &Job, draft: &Draft) -> String {
     let deltas: Vec<_> = draft.deltas.iter().map(|d| d.num.to_string()).collect();
     let tables: Vec<_> = draft.tables.iter().map(|t| t.name.0.as_str()).collect();
-    let incomplete: Vec<_> = draft.incomplete.iter().map(|d| d.0.to_string()).collect();
     let mut lines = vec![
         format!("Deltas to back up into topic {}: [{}]", job.topic, deltas.join(", ")),
         format!("Tables: [{}]", tables.join(", ")),
         format!("Changelog records: {}", draft.changes.0.len()),
     ];
-    if !incomplete.is_empty() {
-        lines.push(format!("Incomplete in the topic: [{}]", incomplete.join(", ")));
+    if !draft.incomplete.is_empty() {
+        lines.push(format!("Incomplete in the topic: [{}]", numbers(&draft.incomplete)));
+    }
+    if !draft.missing.is_empty() {
+        lines.push(format!("Missing in the topic: [{}]", numbers(&draft.missing)));
     }
     if draft.topic.is_none() {
         lines.push(format!("Topic {} does not exist and would be created", job.topic));
@@ -470,6 +477,7 @@ fn draft_json(job: &Job, draft: &Draft) -> String {
         "tables": draft.tables.iter().map(|t| t.name.0.as_str()).collect::<Vec<_>>(),
         "changes": draft.changes.0.len(),
         "incomplete": draft.incomplete.iter().map(|d| d.0).collect::<Vec<_>>(),
+        "missing": draft.missing.iter().map(|d| d.0).collect::<Vec<_>>(),
     })
     .to_string()
 }

@@ -19,6 +19,7 @@ use crate::extract::{Allow, Marker, Node};
 use crate::journal::sled_store::{Kind, store_path};
 use crate::kafka::Brokers;
 use crate::model::{LockCode, Owner};
+use crate::plan;
 
 /// Smallest limit of a message that chunks of the default size are known to fit in.
 const MESSAGE: u64 = 1 << 20;
@@ -276,12 +277,12 @@ async fn of_plan(
         (Some(newest), true) => format!("nothing new: delta {newest} is in the topic"),
         (Some(_), false) => format!("deltas to back up: [{}]", deltas.join(", ")),
     };
-    match &draft.incomplete[..] {
-        [] => findings.ok("plan", text),
-        some => {
-            let some: Vec<_> = some.iter().map(|delta| delta.to_string()).collect();
-            let text = format!("{text}; only in parts in the topic: [{}]", some.join(", "));
-            findings.warn("plan", text, "deltakeep topic show");
-        }
+    let holes = [("only in parts", &draft.incomplete), ("missing", &draft.missing)];
+    let holes = holes.iter().filter(|(_, deltas)| !deltas.is_empty());
+    let holes: Vec<_> = holes.map(|(how, d)| format!("{how}: {}", plan::shown(d))).collect();
+    if holes.is_empty() {
+        return findings.ok("plan", text);
     }
+    let text = format!("{text}; in the topic {}", holes.join("; "));
+    findings.warn("plan", text, "deltakeep topic show; the backup with --fillGaps exports them");
 }

@@ -1,4 +1,4 @@
-//! What all live tests share: addresses, chance, topics of the broker, the judge. Owns no test and
+//! What the tests with real servers share: addresses, chance, topics of the broker, the judge. Owns no test and
 //! no process.
 
 use std::collections::BTreeMap;
