@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::catalog::TopicReader;
+use crate::catalog::{CatalogCache, TopicReader};
 use crate::deliver::Sink;
 use crate::extract::{Node, Source};
 use crate::journal::{Journal, Shape};
@@ -108,6 +108,8 @@ pub struct Context<W: World> {
     pub issues_before: BTreeMap<DeltaNum, u32>,
     /// What was delivered.
     pub totals: Totals,
+    /// What earlier runs knew of the topic.
+    pub catalog_cache: Box<dyn CatalogCache>,
 }
 
 impl<W: World> Context<W> {

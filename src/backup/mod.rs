@@ -12,6 +12,7 @@ mod ledger;
 mod own;
 mod pair;
 mod planning;
+mod reading;
 mod run;
 mod state;
 mod sweep;

@@ -2,16 +2,15 @@
 //! what was fixed still holds (DESIGN D4.3, D4.4, D3). Never changes anything but the journal and,
 //! once there is work, creates the backup topic.
 
-use crate::catalog::index::{Catalog, is_of};
 use crate::catalog::{TopicReader, TopicState};
 use crate::extract::{Node, SourceError, Tables};
-use crate::format;
 use crate::journal::Fact;
-use crate::model::{ChangeLog, Datamart, Datasource, Delta, DeltaNum, Offset, Table, TableName};
+use crate::model::{ChangeLog, Datasource, Delta, DeltaNum, Offset, Table};
 use crate::plan::{self, Asked};
 
 use super::context::{Context, World};
 use super::fault::{Disagreement, Fault, Refusal};
+use super::reading::Reading;
 use super::state::Planned;
 use super::watch::Event;
 
@@ -38,13 +37,6 @@ pub struct Draft {
     pub node: String,
 }
 
-/// What was read of the topic so far: a second look reads only what came since.
-#[derive(Default)]
-pub struct Reading {
-    catalog: Catalog,
-    ends: Vec<Offset>,
-}
-
 /// Works out what a run would do.
 ///
 /// # Errors
@@ -62,9 +54,10 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     let topic = run.world.topic().state().await?;
     if let Some(state) = &topic {
         refuse_compaction(&run.settings.topic, state)?;
-        read_on(run.world.topic(), &run.settings.datamart, state, reading).await?;
+        reading.read_on(run, state).await?;
     }
-    let complete = reading.catalog.complete();
+    let catalog = reading.catalog(&run.settings.datamart);
+    let complete = catalog.complete();
     for end in [complete.first_key_value(), complete.last_key_value()].into_iter().flatten() {
         let known = node.delta(*end.0).await?.map(|d| d.date);
         if newest.is_some_and(|newest| *end.0 <= newest.num) {
@@ -80,7 +73,7 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     let newest = newest.map(|delta| delta.num);
     let range = plan::delta_range(newest, &complete, asked).map_err(Refusal::from)?;
     let deltas = deltas_of(node, range).await?;
-    let incomplete = reading.catalog.incomplete();
+    let incomplete = catalog.incomplete();
     let mut missing = plan::gaps(&complete);
     missing.retain(|delta| !incomplete.contains(delta));
     let node = node.version().await?;
@@ -117,38 +110,6 @@ fn refuse_compaction(topic: &str, state: &TopicState) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-async fn read_on(
-    topic: &impl TopicReader,
-    datamart: &Datamart,
-    state: &TopicState,
-    reading: &mut Reading,
-) -> Result<(), Fault> {
-    let low = state.ranges.iter().map(|(low, _)| *low);
-    let from: Vec<Offset> = match reading.ends.len() == state.ranges.len() {
-        true => low.zip(&reading.ends).map(|(low, read)| low.max(*read)).collect(),
-        false => low.collect(),
-    };
-    let catalog = &mut reading.catalog;
-    let mut see = |seen: crate::catalog::Seen<'_>| {
-        if let Ok(key) = format::decode_key(seen.key)
-            && is_of(&key, datamart)
-        {
-            catalog.see(&key);
-            if key.table.is_none() && key.is_last {
-                promised(seen.body).into_iter().for_each(|tables| catalog.expect(&key, tables));
-            }
-        }
-    };
-    reading.ends = topic.scan(&from, &mut see).await?;
-    Ok(())
-}
-
-/// What the manifest of a changelog body says there must be.
-fn promised(body: &[u8]) -> Option<std::collections::BTreeMap<TableName, Vec<u64>>> {
-    let manifest = format::Manifest::parse(format::read_label(body).ok()?.manifest?).ok()?;
-    Some(manifest.tables.into_iter().map(|table| (table.name, table.chunks)).collect())
 }
 
 /// Fixes the draft in the journal, the topic created where it was not.

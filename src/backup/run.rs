@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch as signal;
 
+use crate::catalog::{CatalogCache, Forgetful};
 use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
 use crate::model::{DeltaNum, RunId};
@@ -17,7 +18,8 @@ use super::entry;
 use super::fault::{Fault, RunError};
 use super::ledger::Ledger;
 use super::own;
-use super::planning::{self, Draft, Reading};
+use super::planning::{self, Draft};
+use super::reading::Reading;
 use super::sweep::Sweep;
 use super::watch::{Event, Watch};
 
@@ -63,8 +65,28 @@ impl<W: World> Backup<W> {
         let resumed = ledger.look(|state| state.started.is_some());
         let issues_before = ledger.look(|state| state.issues.clone());
         let totals = Totals::default();
-        let run = Context { world, ledger, settings, watch, stop, resumed, issues_before, totals };
+        let catalog_cache = Box::new(Forgetful);
+        let run = Context {
+            world,
+            ledger,
+            settings,
+            watch,
+            stop,
+            resumed,
+            issues_before,
+            totals,
+            catalog_cache,
+        };
         Ok(Self { run: Arc::new(run) })
+    }
+
+    /// The same, remembering from run to run what is in the topic.
+    #[must_use]
+    pub fn remembering(mut self, cache: impl CatalogCache) -> Self {
+        if let Some(run) = Arc::get_mut(&mut self.run) {
+            run.catalog_cache = Box::new(cache);
+        }
+        self
     }
 
     /// The unfinished run of the journal, with what shaped it.

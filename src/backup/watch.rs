@@ -17,6 +17,11 @@ pub enum Event {
         /// What shapes its content, by the journal.
         shape: Shape,
     },
+    /// The backup topic is being read, to know what is in it.
+    TopicRead {
+        /// How much of what was to be read.
+        percent: u8,
+    },
     /// Changes are denied now.
     Denied {
         /// With this code.

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
-    ChunkNumber, Datamart, DeltaDate, DeltaNum, IncrementId, MessageKey, StreamNumber, TableName,
+    ChunkNumber, DeltaDate, DeltaNum, IncrementId, MessageKey, Offset, Partition, StreamNumber,
+    TableName,
 };
 
 /// Numbers seen of a stream, as ranges: memory grows with the holes, not with the messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Numbers(BTreeMap<u64, u64>);
 
 impl Numbers {
@@ -29,13 +32,15 @@ impl Numbers {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct StreamView {
     seen: Numbers,
     last: Option<ChunkNumber>,
+    /// By partition: first and last offset at which something of it lies.
+    places: Places,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct TableView {
     total: u32,
     streams: BTreeMap<StreamNumber, StreamView>,
@@ -54,7 +59,7 @@ impl TableView {
 }
 
 /// What the topic holds of one increment of one delta.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Increment {
     /// When the delta was closed, by the keys.
     pub date: DeltaDate,
@@ -79,8 +84,11 @@ impl Increment {
     }
 }
 
+/// By partition: first and last offset.
+pub type Places = BTreeMap<Partition, (Offset, Offset)>;
+
 /// All increments of one datamart in a topic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
     increments: BTreeMap<(DeltaNum, IncrementId), Increment>,
 }
@@ -88,6 +96,17 @@ pub struct Catalog {
 impl Catalog {
     /// Takes a message's key in. Keys of other datamarts are to be left out by the caller.
     pub fn see(&mut self, key: &MessageKey) {
+        self.stream(key);
+    }
+
+    /// The same, and where the message lies.
+    pub fn see_at(&mut self, key: &MessageKey, partition: Partition, offset: Offset) {
+        let places = &mut self.stream(key).places;
+        let (first, last) = places.entry(partition).or_insert((offset, offset));
+        (*first, *last) = ((*first).min(offset), (*last).max(offset));
+    }
+
+    fn stream(&mut self, key: &MessageKey) -> &mut StreamView {
         let increment = self.increment(key);
         let table = increment.tables.entry(key.table.clone()).or_default();
         table.total = key.stream_total;
@@ -96,6 +115,7 @@ impl Catalog {
         if key.is_last {
             stream.last = Some(key.chunk);
         }
+        stream
     }
 
     /// Takes in what a manifest promises: by table the chunks of each stream.
@@ -123,6 +143,18 @@ impl Catalog {
         increment.is_some_and(Increment::is_complete)
     }
 
+    /// Between which offsets the messages of an increment of a delta lie.
+    pub fn places(&self, delta: DeltaNum, increment: &IncrementId) -> Places {
+        let mut places = Places::new();
+        let tables = self.increments.get(&(delta, increment.clone())).map(|i| i.tables.values());
+        let streams = tables.into_iter().flatten().flat_map(|table| table.streams.values());
+        for (partition, (first, last)) in streams.flat_map(|stream| &stream.places) {
+            let (low, high) = places.entry(*partition).or_insert((*first, *last));
+            (*low, *high) = ((*low).min(*first), (*high).max(*last));
+        }
+        places
+    }
+
     /// Deltas that no increment completes although something of them is there.
     pub fn incomplete(&self) -> Vec<DeltaNum> {
         let complete = self.complete();
@@ -133,14 +165,10 @@ impl Catalog {
     }
 }
 
-/// True when a key belongs to this datamart.
-pub fn is_of(key: &MessageKey, datamart: &Datamart) -> bool {
-    key.datamart == *datamart
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Datamart;
 
     fn key(table: Option<&str>, stream: u32, total: u32, chunk: u64, last: bool) -> MessageKey {
         MessageKey {

@@ -1,7 +1,10 @@
-//! What the backup topic holds. Owns the trait that reads it; never names a broker's protocol.
+//! What the backup topic holds. Owns the traits that read it and that remember what was read; never
+//! names a broker's protocol or a file.
 
+pub mod cache;
 pub mod index;
 pub mod kafka;
+pub mod known;
 
 use std::future::Future;
 
@@ -111,4 +114,31 @@ pub trait RangeReader: TopicReader {
 pub trait Cursor: Send {
     /// The next message; none after the last.
     fn next(&mut self) -> impl Future<Output = Result<Option<Stored>, CatalogError>> + Send;
+}
+
+/// Remembers what is known of one topic from one run to the next. What is loaded was known once and
+/// is checked against the topic by who uses it; that there is nothing is always right.
+pub trait CatalogCache: Send + Sync + 'static {
+    /// What was stored last; none where nothing usable was.
+    fn load(&self) -> Option<known::Known>;
+
+    /// Stores it, whole or not at all.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn store(&self, known: &known::Known) -> std::io::Result<()>;
+}
+
+/// Remembers nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Forgetful;
+
+impl CatalogCache for Forgetful {
+    fn load(&self) -> Option<known::Known> {
+        None
+    }
+
+    fn store(&self, _known: &known::Known) -> std::io::Result<()> {
+        Ok(())
+    }
 }

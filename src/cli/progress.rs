@@ -37,6 +37,8 @@ struct Inner {
     tables_done: usize,
     /// When the delta at work was closed.
     date: Option<DeltaDate>,
+    /// How much of the topic was read, in percent, while it is being read.
+    reading: Option<u8>,
 }
 
 impl Progress {
@@ -54,6 +56,7 @@ impl Progress {
             tables_of_delta: 0,
             tables_done: 0,
             date: None,
+            reading: None,
         };
         Self { inner: Mutex::new(inner), bar, json: output == Output::Json }
     }
@@ -126,6 +129,10 @@ impl Inner {
     /// Counts; true where the status is worth renewing at once.
     fn take(&mut self, event: Event) -> bool {
         match event {
+            Event::TopicRead { percent } => {
+                self.reading = (percent < 100).then_some(percent);
+                return false;
+            }
             Event::Started { run, resumed, .. } => {
                 self.status.run = run.to_string();
                 self.status.history.resumes += u32::from(resumed);
@@ -166,6 +173,12 @@ impl Inner {
     }
 
     fn text(&self) -> String {
+        if let Some(percent) = self.reading {
+            return format!(
+                "reading topic {} to know what it holds: {percent} %",
+                self.status.topic
+            );
+        }
         let Status { deltas, deltas_done, rows, bytes, .. } = &self.status;
         let seconds = self.began.elapsed().as_secs_f64().max(0.001);
         let speed = *bytes as f64 / 1e6 / seconds;
@@ -200,6 +213,7 @@ impl Inner {
             "bytes": bytes,
             "seconds": self.began.elapsed().as_secs(),
             "secondsLeft": self.left(),
+            "topicRead": self.reading,
         })
         .to_string()
     }

@@ -172,6 +172,7 @@ impl TopicReader for Memory {
                 if let Stored::Visible(message) = stored {
                     let (key, body) = (message.key.as_slice(), message.body.as_slice());
                     let (partition, offset) = (Partition(number as i32), Offset(offset as i64));
+                    self.lock().shown += 1;
                     each(Seen { partition, offset, key, body });
                 }
             }

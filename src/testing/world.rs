@@ -62,6 +62,8 @@ pub struct Inner {
     pub lanes: BTreeMap<(String, u32), Transaction>,
     /// Every call, in order.
     pub calls: Vec<String>,
+    /// Messages of the backup topic that its readers were shown.
+    pub shown: usize,
     /// How often things go wrong.
     pub faults: Faults,
     /// Answers of the node so far.

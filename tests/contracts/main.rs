@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing test may panic")]
 
+mod catalog;
 mod golden;
 mod journal;
 mod journal_crash;

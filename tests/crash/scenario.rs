@@ -13,11 +13,14 @@ use deltakeep::testing::{Faults, Memory, MemoryJournal, MemoryWorld, TestRow};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::catalog::MemoryCache;
+
 /// A scenario: everything follows from its seed.
 pub struct Scenario {
     pub memory: Memory,
     pub journal: MemoryJournal,
     pub shape: Shape,
+    pub cache: MemoryCache,
     /// Names the run of the next fresh start, and its day.
     pub starts: u32,
     seed: u64,
@@ -36,7 +39,8 @@ impl Scenario {
         let memory = Memory::new(seed);
         let shape = fill(&memory);
         let journal = MemoryJournal::new(&memory);
-        Self { memory, journal, shape, starts: 0, seed }
+        let cache = MemoryCache::default();
+        Self { memory, journal, shape, cache, starts: 0, seed }
     }
 
     /// One with many rows in several tables.
@@ -85,7 +89,8 @@ impl Scenario {
         let (_never, stop) = watch::channel(false);
         let world = MemoryWorld(self.memory.clone());
         let settings = self.settings();
-        Backup::open(world, self.journal.clone(), settings, watch, stop).unwrap()
+        let backup = Backup::open(world, self.journal.clone(), settings, watch, stop).unwrap();
+        backup.remembering(self.cache.clone())
     }
 
     /// One execution, killed at the fuse's step.
@@ -116,6 +121,9 @@ impl Scenario {
         inner.zombies_write();
         inner.lose_staging();
         drop(inner);
+        if self.random(4) == 0 {
+            self.cache.lose();
+        }
         if self.random(3) == 0 && self.journal.len() > 1 {
             let kept = 1 + self.random(self.journal.len() as u64 - 1) as usize;
             self.journal.cut(kept);

@@ -2,6 +2,8 @@
 //! random, used by hand, run twice at once. Owns no test itself; addresses come from the
 //! environment (scripts/test), and without them the tests fail.
 
+mod catalog;
+mod cleanup;
 mod command_line;
 mod faults;
 mod gaps;

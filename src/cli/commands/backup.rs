@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::backup::{self, Backup, Draft, Event, Summary, Watch};
+use crate::catalog::cache::CacheFile;
 use crate::cli::args::{Delivery, OnUnfinished, Output};
 use crate::cli::connect::Connection;
 use crate::cli::console::{Console, say};
@@ -36,6 +37,7 @@ struct Job {
     world: RealWorld,
     addresses: Addresses,
     path: PathBuf,
+    catalog: CacheFile,
 }
 
 impl Job {
@@ -59,7 +61,8 @@ pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result
     let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
     let datamart = connection.datamart.as_str();
     let path = store_path(dir, &addresses.cluster, &topic, datamart, Kind::Backup);
-    let job = Job { connection, topic, shape, means, output, world, addresses, path };
+    let catalog = CacheFile::new(dir, &addresses.cluster, &topic);
+    let job = Job { connection, topic, shape, means, output, world, addresses, path, catalog };
     if asked.dry_run {
         return dry_run(&job, &stop).await;
     }
@@ -179,8 +182,8 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
         asked: None,
         fill_gaps: false,
     };
-    let job = Job { connection, topic, shape, means, output, world, addresses, path };
-    Ok(job)
+    let catalog = CacheFile::new(dir, &addresses.cluster, &topic);
+    Ok(Job { connection, topic, shape, means, output, world, addresses, path, catalog })
 }
 
 /// What is refused at the start of a resume leaves the run as resumable as it was.
@@ -202,7 +205,10 @@ fn delivery_name(delivery: Delivery) -> String {
     format!("{delivery:?}").to_lowercase()
 }
 
-fn remembered_connection(status: &Status, token: Option<Secret>) -> Result<Connection, Failure> {
+pub(super) fn remembered_connection(
+    status: &Status,
+    token: Option<Secret>,
+) -> Result<Connection, Failure> {
     let datamart = Datamart::parse(&status.datamart).map_err(|error| Failure {
         code: ExitCode::Usage,
         message: error.to_string(),
@@ -211,7 +217,7 @@ fn remembered_connection(status: &Status, token: Option<Secret>) -> Result<Conne
     Ok(Connection { node: status.node.clone(), datamart, token })
 }
 
-fn remember_brokers(means: &mut Means, status: &Status) {
+pub(super) fn remember_brokers(means: &mut Means, status: &Status) {
     let list = |text: &str| Brokers::parse("--kafkaBrokers", text).ok();
     if means.core == CoreBrokers::AskNode
         && let Some(core) = list(&status.kafka_brokers_core)
@@ -237,7 +243,8 @@ fn listen() -> Result<Stop, Failure> {
 fn open(job: &Job, stop: &Stop, watch: Arc<dyn Watch>) -> Result<Backup<RealWorld>, Failure> {
     let journal = SledJournal::open(&job.path)?;
     let settings = settings(job);
-    Ok(Backup::open(job.world.clone(), journal, settings, watch, stop.0.clone())?)
+    let backup = Backup::open(job.world.clone(), journal, settings, watch, stop.0.clone())?;
+    Ok(backup.remembering(job.catalog.clone()))
 }
 
 fn settings(job: &Job) -> backup::Settings {
@@ -400,7 +407,8 @@ fn account(job: &Job, summary: &Summary, before: Option<&Summary>) {
 /// Works in a journal of its own, which is thrown away: the real one is not even opened.
 async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("deltakeep-{}", Uuid::new_v4().simple()));
-    let throw_away = Job { path: folder.join("dry-run"), ..job.clone() };
+    let catalog = job.catalog.clone().only_read();
+    let throw_away = Job { path: folder.join("dry-run"), catalog, ..job.clone() };
     let drafted = match open(&throw_away, stop, watchers(job, true)) {
         Ok(backup) => Ok(backup.draft().await),
         Err(failure) => Err(failure),
@@ -417,12 +425,14 @@ async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
 
 /// What a fresh run would do, worked out beside a journal that is thrown away.
 pub(super) async fn draft_aside(
+    dir: &Path,
     asked: &BackupSettings,
     world: RealWorld,
     addresses: Addresses,
 ) -> Result<Draft, Failure> {
     let stop = listen()?;
     let folder = std::env::temp_dir().join(format!("deltakeep-check-{}", Uuid::new_v4()));
+    let catalog = CacheFile::new(dir, &addresses.cluster, &asked.topic).only_read();
     let job = Job {
         connection: asked.connection.clone(),
         topic: asked.topic.clone(),
@@ -432,6 +442,7 @@ pub(super) async fn draft_aside(
         world,
         addresses,
         path: folder.join("journal"),
+        catalog,
     };
     let drafted = match open(&job, &stop, watchers(&job, true)) {
         Ok(backup) => backup.draft().await.map_err(|e| report::of_run(&e, stop.1.first())),

@@ -159,7 +159,7 @@ async fn of_all(dir: &Path, node: &ProstoreNode, asked: &BackupSettings, finding
         }
         Err(error) => findings.failed("topic", WiringError::Topic(error).into()),
     }
-    of_plan(asked, world, addresses, findings).await;
+    of_plan(dir, asked, world, addresses, findings).await;
 }
 
 fn of_journal(store: Option<&Store>, findings: &mut Findings) {
@@ -255,12 +255,13 @@ fn of_topic(state: &TopicState, asked: &BackupSettings, findings: &mut Findings)
 }
 
 async fn of_plan(
+    dir: &Path,
     asked: &BackupSettings,
     world: RealWorld,
     addresses: Addresses,
     findings: &mut Findings,
 ) {
-    let draft = match backup::draft_aside(asked, world, addresses).await {
+    let draft = match backup::draft_aside(dir, asked, world, addresses).await {
         Ok(draft) => draft,
         Err(failure) => return findings.failed("plan", failure),
     };

@@ -70,7 +70,7 @@ impl Inventory {
             return;
         };
         let of = self.datamarts.entry(key.datamart.to_string()).or_default();
-        of.catalog.see(&key);
+        of.catalog.see_at(&key, message.partition, message.offset);
         if key.table.is_none()
             && key.is_last
             && let Some(manifest) = format::read_label(message.body).ok().and_then(|l| l.manifest)
@@ -132,7 +132,12 @@ impl Inventory {
 impl OfDatamart {
     fn json(&self, name: &str) -> Value {
         let increment = |((delta, id), count): (&(DeltaNum, IncrementId), &Count)| {
+            let places = self.catalog.places(*delta, id);
+            let places = places.iter().map(|(partition, (first, last))| {
+                json!({ "partition": partition.0, "first": first.0, "last": last.0 })
+            });
             json!({
+                "places": places.collect::<Vec<_>>(),
                 "delta": delta.0,
                 "date": date_text(count.date),
                 "increment": id.0,

@@ -1,0 +1,144 @@
+//! Reading the backup topic to know what is in it: on from where the last run or the last look ended,
+//! and from its beginning where that does not hold any more. Never decides what is missing; what a
+//! resume must know exactly it does not ask here (D5, ADR 11).
+
+use crate::catalog::index::Catalog;
+use crate::catalog::known::Known;
+use crate::catalog::{Seen, TopicReader, TopicState};
+use crate::model::{Datamart, Offset};
+
+use super::context::{Context, World};
+use super::fault::Fault;
+use super::watch::Event;
+
+/// What is known of the topic so far: a second look reads only what came since.
+#[derive(Default)]
+pub struct Reading {
+    known: Option<Known>,
+    /// It is what the cache holds.
+    stored: bool,
+}
+
+impl Reading {
+    /// What is known of a datamart in it.
+    pub fn catalog(&self, datamart: &Datamart) -> Catalog {
+        self.known.as_ref().map(|known| known.catalog(datamart)).unwrap_or_default()
+    }
+
+    /// Reads the topic as it stands to its end.
+    ///
+    /// # Errors
+    /// Those of the brokers.
+    pub async fn read_on<W: World>(
+        &mut self,
+        run: &Context<W>,
+        state: &TopicState,
+    ) -> Result<(), Fault> {
+        if self.known.is_none() {
+            self.known = run.catalog_cache.load();
+            self.stored = self.known.is_some();
+        }
+        if let Some(mut known) = self.known.take()
+            && let Some(from) = known.go_on(state)
+        {
+            let before = known.ends();
+            if read(run, state, &mut known, &from).await? {
+                self.stored &= before == known.ends();
+                self.keep(run, known);
+                return Ok(());
+            }
+        }
+        tracing::info!("topic {} is read from its beginning", run.settings.topic);
+        let mut known = Known::nothing(state);
+        let from = known.ends();
+        // Nothing was known, so nothing can differ.
+        let _ = read(run, state, &mut known, &from).await?;
+        self.stored = false;
+        self.keep(run, known);
+        Ok(())
+    }
+
+    fn keep<W: World>(&mut self, run: &Context<W>, known: Known) {
+        if !self.stored {
+            match run.catalog_cache.store(&known) {
+                Ok(()) => self.stored = true,
+                Err(error) => {
+                    let text = format!(
+                        "what is known of the topic cannot be kept ({error}); the next run reads \
+                         it whole"
+                    );
+                    run.tell(Event::Warning { text });
+                }
+            }
+        }
+        self.known = Some(known);
+    }
+}
+
+/// Reads from there to the end; false where what was known does not hold.
+async fn read<W: World>(
+    run: &Context<W>,
+    state: &TopicState,
+    known: &mut Known,
+    from: &[Offset],
+) -> Result<bool, Fault> {
+    let mut meter = Meter::new(state, from);
+    let mut see = |seen: Seen<'_>| {
+        if let Some(percent) = meter.pass(&seen) {
+            run.tell(Event::TopicRead { percent });
+        }
+        known.take(seen);
+    };
+    let ends = run.world.topic().scan(from, &mut see).await?;
+    run.tell(Event::TopicRead { percent: 100 });
+    Ok(known.read_to(&ends))
+}
+
+/// How far the reading is, by offsets.
+struct Meter {
+    at: Vec<Offset>,
+    all: i64,
+    done: i64,
+    told: u8,
+}
+
+impl Meter {
+    fn new(state: &TopicState, from: &[Offset]) -> Self {
+        let left = |((_, high), from): (&(Offset, Offset), &Offset)| high.0 - from.0;
+        let all = state.ranges.iter().zip(from).map(left).sum();
+        Self { at: from.to_vec(), all, done: 0, told: 0 }
+    }
+
+    /// Passes a message; the percentage where it is another one than before.
+    fn pass(&mut self, seen: &Seen<'_>) -> Option<u8> {
+        let at = self.at.get_mut(seen.partition.0 as usize)?;
+        self.done += seen.offset.0 + 1 - at.0;
+        *at = Offset(seen.offset.0 + 1);
+        let percent = (self.done.saturating_mul(100) / self.all.max(1)).clamp(0, 99) as u8;
+        let told = std::mem::replace(&mut self.told, percent);
+        (percent != told).then_some(percent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Partition;
+
+    #[test]
+    fn each_percent_is_told_once_and_offsets_without_messages_count() {
+        let ranges = vec![(Offset(0), Offset(300)), (Offset(50), Offset(150))];
+        let state = TopicState { ranges, settings: Default::default() };
+        let mut meter = Meter::new(&state, &[Offset(100), Offset(50)]);
+        let mut pass = |partition, offset| {
+            let (key, body) = (&b""[..], &b""[..]);
+            let (partition, offset) = (Partition(partition), Offset(offset));
+            meter.pass(&Seen { partition, offset, key, body })
+        };
+        assert_eq!(pass(0, 100), None);
+        assert_eq!(pass(0, 102), Some(1));
+        assert_eq!(pass(0, 103), None);
+        assert_eq!(pass(1, 149), Some(34));
+        assert_eq!(pass(0, 299), Some(99), "the end is told when it is known to be read");
+    }
+}
