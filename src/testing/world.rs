@@ -51,6 +51,9 @@ pub struct Inner {
     pub tables: Vec<Table>,
     /// Rows by delta, table and half.
     pub rows: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
+    /// CHECK_SUM and CHECK_SUM_SNAPSHOT by delta and table; where none is given, CHECK_SUM is the
+    /// number of rows.
+    pub sums: BTreeMap<(DeltaNum, TableName), (String, String)>,
     /// Versions that a delta added or removed, each once: what CHECK_SUM adds up.
     pub changed: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
     /// Rows that are there at the end of a delta, by delta and table.
