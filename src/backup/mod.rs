@@ -8,6 +8,7 @@ mod decide;
 mod delta;
 mod entry;
 mod fault;
+mod horizon;
 mod keys;
 mod ledger;
 mod own;
@@ -24,12 +25,16 @@ mod watch;
 mod worker;
 
 pub use context::{Settings, World};
-pub use decide::{DeltaDecision, PairDecision, Segment, StreamWork, decide_delta, decide_pair};
+pub use decide::{
+    DeltaDecision, PairDecision, Segment, StreamWork, decide_delta, decide_pair, source_of,
+};
+pub use entry::TailReader;
 pub use fault::{Disagreement, Fault, Holder, Place, Refusal, RunError};
+pub use horizon::{Horizon, Pin};
 pub use own::{GivenBack, give_back};
 pub use planning::Draft;
 pub use run::{Backup, Summary};
 pub use state::{AttemptState, Fate, Keys, LockState, PairKey, Planned, Started, State};
-pub use tail::{Found, Tail, Twice};
-pub use tally::Incomplete;
+pub use tail::{EMPTY_SOURCE, Found, Tail, Twice};
+pub use tally::{Incomplete, Tallies, count, require_whole};
 pub use watch::{Event, Unwatched, Watch};

@@ -14,7 +14,7 @@ mod world;
 
 pub use fuse::Fuse;
 pub use journal::MemoryJournal;
-pub use rows::{TestRow, read_rows};
+pub use rows::{TestRow, read_rows, staging_body};
 pub use store::{Store, Version};
 pub use target::{MemoryTarget, RestoreWorld, TargetFaults, table};
 pub use topic::Stored;

@@ -60,7 +60,7 @@ pub fn delta(source: &mut Store, memory: &Memory) {
     source.commit(DeltaDate(date)).unwrap();
 }
 
-fn row(source: &Store, memory: &Memory, name: &str, id: i64) -> TestRow {
+pub fn row(source: &Store, memory: &Memory, name: &str, id: i64) -> TestRow {
     let alive = source.tables[name].iter().any(|v| v.id == id && v.to.is_none());
     let removes = alive && chance(memory, 40);
     let v = (!chance(memory, 20)).then(|| format!("text {}", random(memory, 50)));

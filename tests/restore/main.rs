@@ -8,3 +8,4 @@ mod judge;
 mod refusals;
 mod scenario;
 mod stops;
+mod written;
