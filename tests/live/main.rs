@@ -20,3 +20,4 @@ mod seed_example;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_runs;
+mod verify;
