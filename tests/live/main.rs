@@ -19,3 +19,4 @@ mod seed_example;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_runs;
+mod watching;
