@@ -131,6 +131,7 @@ async fn ask_sums<W: World>(run: &Context<W>, pair: &Pair) -> Result<bool, Fault
 
 async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
     let mut last = String::new();
+    let mut silent = 0;
     // Attempts of executions that died are none of this one's: a resume tries as often again.
     let made = run.ledger.look(|s| s.attempts_made(&pair.key()));
     for number in made..made + Settings::UNLOADS {
@@ -146,10 +147,13 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
             Ok(_) => nothing_came(&attempt),
             Err(error) => error,
         };
-        let answered = matches!(error, SourceError::Refused { .. });
+        let cut_short = matches!(error, SourceError::CutShort { .. });
+        let answered = cut_short || matches!(error, SourceError::Refused { .. });
+        silent += u32::from(matches!(error, SourceError::Stalled { .. }));
         let dropped = Fact::AttemptDropped { name: attempt.name.clone(), answered };
-        // A refusal does not say so, but too large a message is its commonest reason (D5).
-        let shrunk = answered.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
+        // It may not say so, but too large a message is the commonest reason (D5). Where nothing
+        // came, as when the connector is down, smaller messages would not help.
+        let shrunk = cut_short.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
         run.ledger.note([dropped].into_iter().chain(shrunk))?;
         if matches!(error, SourceError::NoRights { .. } | SourceError::NoDatamart { .. }) {
             return Err(error.into());
@@ -163,6 +167,9 @@ async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
         }
     }
     let at = Place { delta: Some(pair.delta.num), table: Some(pair.table.name.clone()) };
+    if silent == Settings::UNLOADS {
+        last = format!("the reader connector answers nothing; {last}");
+    }
     Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
 }
 

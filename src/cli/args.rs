@@ -123,6 +123,16 @@ pub enum Command {
         #[command(flatten)]
         again: Box<BackupArgs>,
     },
+    /// Remove staging topics and external tables that ended runs had to leave behind
+    Cleanup {
+        /// Also those of a run that no journal here knows: the 8 digits after deltakeep_ in its
+        /// names. It must not work anywhere any more
+        #[arg(long = "unknownRun", visible_alias = "unknown-run", value_name = "DIGITS")]
+        unknown_run: Option<String>,
+        /// Ways to node and brokers, where they are not those of the runs any more.
+        #[command(flatten)]
+        again: Box<BackupArgs>,
+    },
     /// Look at a backup topic, without a node
     Topic {
         /// What to do with it.

@@ -21,7 +21,8 @@ mod signals;
 pub mod state_dir;
 mod stores;
 pub mod topic_options;
-pub(crate) mod wiring;
+#[doc(hidden)]
+pub mod wiring;
 
 use std::ffi::OsString;
 

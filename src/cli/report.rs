@@ -125,6 +125,7 @@ fn next_of_source(source: &SourceError, again: &str) -> String {
             "the same command again with the datamart's name in --connect".to_owned()
         }
         SourceError::Refused { .. }
+        | SourceError::CutShort { .. }
         | SourceError::Unreadable { .. }
         | SourceError::Stalled { .. }
         | SourceError::StagingLost { .. }

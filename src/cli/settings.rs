@@ -66,6 +66,8 @@ pub enum Task {
     Unlock(UnlockSettings),
     /// Give a run up.
     Abandon(Box<ResumeSettings>),
+    /// Remove what ended runs left behind.
+    Cleanup(Box<CleanupSettings>),
     /// Tell of a backup topic.
     TopicShow(TopicSettings),
     /// Print the settings.
@@ -119,6 +121,19 @@ pub struct ResumeSettings {
     /// Whether only to print what is left.
     pub dry_run: bool,
     /// How to get there; a resume may go other ways than the run.
+    pub means: Means,
+}
+
+/// Settings of the removal of what ended runs left.
+#[derive(Clone, Debug)]
+pub struct CleanupSettings {
+    /// Node, datamart, token, as far as given: then only runs of that datamart are meant.
+    pub connection: Option<Connection>,
+    /// The token where no connection was given.
+    pub token: Option<Secret>,
+    /// A run that no journal here knows, by the first 8 hex digits of its id.
+    pub unknown_run: Option<String>,
+    /// How to get there.
     pub means: Means,
 }
 
@@ -235,6 +250,14 @@ fn task(
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
         Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
+        Command::Cleanup { unknown_run, again } => {
+            if unknown_run.is_some() && connection.is_none() {
+                return Err(SettingsError::Missing { keyword: "--connect" });
+            }
+            let unknown_run = unknown_run.map(digits_of_run).transpose()?;
+            let means = means(&again)?;
+            Task::Cleanup(Box::new(CleanupSettings { connection, token, unknown_run, means }))
+        }
         Command::Topic { what: TopicCommand::Show(args) } => {
             Task::TopicShow(TopicSettings::read(&args)?)
         }
@@ -251,6 +274,12 @@ fn task(
         Command::Demo => Task::Demo,
         Command::Version => Task::Version,
     })
+}
+
+/// The part of a run's id that its names carry.
+fn digits_of_run(text: String) -> Result<String, SettingsError> {
+    let well = text.len() == 8 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+    if well { Ok(text) } else { Err(SettingsError::Run { text }) }
 }
 
 fn resume(

@@ -145,15 +145,16 @@ pub async fn build(
     Ok((RealWorld(Arc::new(parts)), addresses))
 }
 
-/// Worlds over given clients: the demo's in-process broker.
+/// Worlds over given clients: the demo's in-process broker. An unload that does not grow for
+/// `stall` is given up.
 #[cfg(feature = "demo")]
 pub fn assemble(
     node: ProstoreNode,
     brokers: Brokers,
     admin: Arc<dyn TopicAdmin>,
     topic: &str,
+    stall: Duration,
 ) -> RealWorld {
-    let stall = Duration::from_secs(30);
     let parts = Parts {
         source: source(node.clone(), brokers.clone(), admin.clone(), stall),
         node,
@@ -162,6 +163,20 @@ pub fn assemble(
         topic: KafkaTopic::new(brokers, admin, topic),
     };
     RealWorld(Arc::new(parts))
+}
+
+/// The unloads of a datamart by themselves: to clear away what they left.
+///
+/// # Errors
+/// [`WiringError`], each case named.
+pub async fn unloads(
+    connection: &Connection,
+    means: &Means,
+) -> Result<ProstoreSource<Topics>, WiringError> {
+    let node = node(connection)?;
+    let core = core_brokers(&node, means).await?;
+    let admin = admin(&core)?;
+    Ok(source(node, core, admin, means.unload_stall))
 }
 
 fn source(

@@ -112,7 +112,7 @@ fn world(
     let name = Datamart::parse(datamart::NAME).map_err(|e| DemoError::Datamart(e.to_string()))?;
     let address = node.address().to_string();
     let client = ProstoreNode::new(address, name, None, Timeouts::default())?;
-    Ok(assemble(client, brokers, admin, TOPIC))
+    Ok(assemble(client, brokers, admin, TOPIC, Duration::from_secs(30)))
 }
 
 fn open(

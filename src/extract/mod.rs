@@ -1,6 +1,7 @@
 //! Where increments come from: the node of a datamart ([`Node`]) and the unloads it makes
 //! ([`Source`]). Owns the two traits; never names a protocol, a broker or a staging topic's home.
 
+mod arrival;
 pub mod prostore;
 pub mod source;
 pub mod sql;
@@ -28,6 +29,15 @@ pub enum SourceError {
     /// The node answered a statement with an error.
     #[error("node refused {statement}: {message}")]
     Refused {
+        /// The statement, shortened.
+        statement: String,
+        /// The node's own text.
+        message: String,
+    },
+    /// The node answered an unload with an error after its connector had written a part of it, or
+    /// because a message is too large: fewer rows per message may cure it (D5, recording 19).
+    #[error("node refused {statement} half way: {message}")]
+    CutShort {
         /// The statement, shortened.
         statement: String,
         /// The node's own text.
@@ -189,7 +199,8 @@ pub trait Node: Send + Sync + 'static {
         delta: DeltaNum,
     ) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
 
-    /// CHECK_SUM and, where `snapshot`, CHECK_SUM_SNAPSHOT of a table over `columns`.
+    /// CHECK_SUM and, where `snapshot` and there are changes, CHECK_SUM_SNAPSHOT of a table over
+    /// `columns`.
     fn table_sums(
         &self,
         delta: DeltaNum,

@@ -8,7 +8,8 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::prostore::ProstoreNode;
+use super::arrival::Arrival;
+use super::prostore::{ProstoreNode, names_the_size};
 use super::{ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep, sql};
 use crate::format;
 use crate::model::{Attempt, AttemptName, DeltaNum, Partition, RunId, Table, TableName};
@@ -156,14 +157,82 @@ impl<T: StagingTopics> ProstoreSource<T> {
         Self { node, topics, read_key, patience, stalls: Mutex::default() }
     }
 
-    /// One half, watched: an unload can hang for ever, and only its topic tells a slow one from a
-    /// dead one.
+    /// One half. An answer that is lost although the work was done is as good as one that came.
     async fn insert(
         &self,
         attempt: &Attempt,
         table: &Table,
         half: Half,
     ) -> Result<(), SourceError> {
+        match self.watch(attempt, table, half).await {
+            Err(lost @ SourceError::Unreachable { .. }) => {
+                match self.has_arrived(attempt, table, half).await {
+                    Ok(true) => Ok(()),
+                    // Why it cannot be known matters less than what was lost.
+                    Ok(false) | Err(_) => Err(lost),
+                }
+            }
+            Err(SourceError::Refused { statement, message }) => {
+                let wrote = self.has_written(&attempt.name).await;
+                Err(if wrote || names_the_size(&message) {
+                    SourceError::CutShort { statement, message }
+                } else {
+                    SourceError::Refused { statement, message }
+                })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn has_written(&self, name: &AttemptName) -> bool {
+        self.topics.ends(name).await.is_ok_and(|ends| ends.iter().any(|end| *end > 0))
+    }
+
+    /// Whether all rows of a half that nobody answered for are there, in whole streams. A topic
+    /// that grows is waited for; nothing else that still writes can matter, for the seal will lie
+    /// behind what was counted.
+    async fn has_arrived(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        half: Half,
+    ) -> Result<bool, SourceError> {
+        loop {
+            while !self.topics.quiet(&attempt.name, self.patience.tick).await? {}
+            let arrival = self.arrival(attempt, half).await?;
+            if arrival.is_nothing() {
+                return Ok(false);
+            }
+            let rows = self.node.count_rows(attempt, table, half).await?;
+            if arrival.is_whole(rows) {
+                tracing::info!(attempt = %attempt.name, rows, "all came though no answer did");
+                return Ok(true);
+            }
+            if self.topics.quiet(&attempt.name, self.patience.quiet).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn arrival(&self, attempt: &Attempt, half: Half) -> Result<Arrival, SourceError> {
+        let mut arrival = Arrival::default();
+        for (partition, end) in (0..).zip(self.topics.ends(&attempt.name).await?) {
+            let mut reader = self.read(attempt, Partition(partition), 0, end).await?;
+            while let Some(chunk) = reader.next().await? {
+                if chunk.half == half {
+                    let rows = format::staging_rows(&chunk.body);
+                    let bad =
+                        |reason: format::FormatError| reader.bad(chunk.offset, reason.to_string());
+                    arrival.take(&chunk, rows.map_err(bad)?);
+                }
+            }
+        }
+        Ok(arrival)
+    }
+
+    /// One half, watched: an unload can hang for ever, and only its topic tells a slow one from a
+    /// dead one.
+    async fn watch(&self, attempt: &Attempt, table: &Table, half: Half) -> Result<(), SourceError> {
         let answer = self.node.unload(attempt, table, half);
         tokio::pin!(answer);
         let limit = self.limit(attempt);

@@ -61,6 +61,15 @@ impl SledJournal {
         self.with(ended::read)
     }
 
+    /// Rewrites summaries of ended runs: `amend` returns the new text, or none to leave one as it
+    /// is. All or none.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`]: the store was moved aside; [`JournalError::Disk`].
+    pub fn amend_ended(&self, amend: impl Fn(&str) -> Option<String>) -> Result<(), JournalError> {
+        self.with(|table| ended::amend(table, amend))
+    }
+
     /// Runs something on the store; damage moves it aside and closes the journal for good.
     fn with<T>(
         &self,

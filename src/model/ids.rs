@@ -176,6 +176,24 @@ impl AttemptName {
         let prefix = Self::prefix(run);
         Self(format!("{prefix}{delta}_{table}_{attempt}_{nonce:08x}"))
     }
+
+    /// Takes exactly what [`AttemptName::new`] makes; none for any other text, so that nobody
+    /// else's topic is ever taken for an attempt.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |part: &str| {
+            part.len() == 8 && part.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+        };
+        let number = |part: &str| part.parse::<u64>().is_ok_and(|n| n.to_string() == part);
+        let parts: Vec<&str> = text.split('_').collect();
+        match parts[..] {
+            ["deltakeep", run, delta, table, attempt, nonce]
+                if hex(run) && hex(nonce) && [delta, table, attempt].into_iter().all(number) =>
+            {
+                Some(Self(text.to_owned()))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for AttemptName {
@@ -234,5 +252,25 @@ mod tests {
         let name = AttemptName::new(run(), DeltaNum(2), 5, 1, 0xab);
         assert_eq!(name.0, "deltakeep_12345678_2_5_1_000000ab");
         assert!(name.0.starts_with(&AttemptName::prefix(run())));
+        assert_eq!(AttemptName::parse(&name.0), Some(name.clone()));
+    }
+
+    #[test]
+    fn nothing_but_an_attempt_is_taken_for_one() {
+        let others = [
+            "",
+            "deltakeep_owner",
+            "deltakeep_backup",
+            "deltakeep_12345678_2_5_1",
+            "deltakeep_12345678_2_5_1_000000ab_old",
+            "deltakeep_12345678_2_5_01_000000ab",
+            "deltakeep_12345678_2_5_-1_000000ab",
+            "deltakeep_12345678_2_5_1_000000AB",
+            "deltakeep_1234567_2_5_1_000000ab",
+            "my_deltakeep_12345678_2_5_1_000000ab",
+        ];
+        for other in others {
+            assert_eq!(AttemptName::parse(other), None, "{other}");
+        }
     }
 }

@@ -88,8 +88,8 @@ impl Inner {
     }
 }
 
-fn refused(attempt: &Attempt) -> SourceError {
-    SourceError::Refused { statement: attempt.name.0.clone(), message: "by chance".into() }
+fn cut_short(attempt: &Attempt) -> SourceError {
+    SourceError::CutShort { statement: attempt.name.0.clone(), message: "by chance".into() }
 }
 
 impl Source for Memory {
@@ -188,7 +188,7 @@ fn answer(inner: &mut Inner, attempt: &Attempt) -> Result<(), SourceError> {
         // A message that its producer refuses: 500, and yet an empty last chunk (recording 19).
         chunks.retain(|chunk| chunk.is_last);
         inner.spread(name, chunks);
-        return Err(refused(attempt));
+        return Err(cut_short(attempt));
     }
     let percent = inner.faults.silent_unloads;
     if inner.chance(percent) {
@@ -201,7 +201,7 @@ fn answer(inner: &mut Inner, attempt: &Attempt) -> Result<(), SourceError> {
         chunks.remove(lost);
     }
     inner.spread(name, chunks);
-    if fails { Err(refused(attempt)) } else { Ok(()) }
+    if fails { Err(cut_short(attempt)) } else { Ok(()) }
 }
 
 /// Reads one staging partition.

@@ -3,6 +3,7 @@
 //! environment (scripts/test), and without them the tests fail.
 
 mod catalog;
+mod cleanup;
 mod command_line;
 mod faults;
 mod gaps;

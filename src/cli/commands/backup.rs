@@ -208,7 +208,10 @@ fn delivery_name(delivery: Delivery) -> String {
     format!("{delivery:?}").to_lowercase()
 }
 
-fn remembered_connection(status: &Status, token: Option<Secret>) -> Result<Connection, Failure> {
+pub(super) fn remembered_connection(
+    status: &Status,
+    token: Option<Secret>,
+) -> Result<Connection, Failure> {
     let datamart = Datamart::parse(&status.datamart).map_err(|error| Failure {
         code: ExitCode::Usage,
         message: error.to_string(),
@@ -217,7 +220,7 @@ fn remembered_connection(status: &Status, token: Option<Secret>) -> Result<Conne
     Ok(Connection { node: status.node.clone(), datamart, token })
 }
 
-fn remember_brokers(means: &mut Means, status: &Status) {
+pub(super) fn remember_brokers(means: &mut Means, status: &Status) {
     let list = |text: &str| Brokers::parse("--kafkaBrokers", text).ok();
     if means.core == CoreBrokers::AskNode
         && let Some(core) = list(&status.kafka_brokers_core)

@@ -3,6 +3,7 @@
 mod age;
 mod backup;
 mod check;
+mod cleanup;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
@@ -54,6 +55,7 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         Task::Check(asked) => block_on(check::check(dir, output, *asked)),
         Task::Resume(asked) => block_on(backup::resume(dir, output, *asked)),
         Task::Abandon(asked) => block_on(backup::abandon(dir, output, *asked)),
+        Task::Cleanup(asked) => block_on(cleanup::cleanup(dir, output, *asked)),
         Task::Unlock(asked) => block_on(unlock::unlock(dir, asked)),
         #[cfg(feature = "sandbox")]
         Task::Sandbox(args) => block_on(async {

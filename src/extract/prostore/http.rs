@@ -28,6 +28,9 @@ impl Default for Timeouts {
     }
 }
 
+/// A connection is kept so long for the next question.
+const KEPT: Duration = Duration::from_secs(10);
+
 /// Waits before a question is asked a second and a third time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
@@ -49,7 +52,10 @@ fn short(statement: &str) -> String {
 /// A node's HTTP side, for one datamart.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
+    /// For commands: each has a connection of its own.
     client: Client,
+    /// For questions, which are asked again where a kept connection was closed meanwhile.
+    asking: Client,
     node: String,
     datamart: Datamart,
     token: Option<Secret>,
@@ -86,40 +92,45 @@ impl Http {
         token: Option<Secret>,
         timeouts: Timeouts,
     ) -> Result<Self, SourceError> {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            // A kept connection can be closed while a command is sent on it, and then nobody
-            // knows whether the command arrived.
-            .pool_max_idle_per_host(0)
-            .connect_timeout(timeouts.connect)
-            .tcp_keepalive(Duration::from_secs(30))
-            .build()
-            .map_err(|e| SourceError::Unreachable { node: node.clone(), reason: reasons(&e) })?;
-        Ok(Self { client, node, datamart, token, timeouts })
+        let client = |kept| {
+            let made = Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .pool_max_idle_per_host(kept)
+                .pool_idle_timeout(KEPT)
+                .connect_timeout(timeouts.connect)
+                .tcp_keepalive(Duration::from_secs(30))
+                .build();
+            let node = node.clone();
+            made.map_err(|e| SourceError::Unreachable { node, reason: reasons(&e) })
+        };
+        // A kept connection can be closed while a command is sent on it, and then nobody knows
+        // whether the command arrived.
+        let (client, asking) = (client(0)?, client(usize::MAX)?);
+        Ok(Self { client, asking, node, datamart, token, timeouts })
     }
 
     /// Sends a statement once and waits for the answer as long as other requests.
     pub(super) async fn command(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
-        let request = self.statement(sql).timeout(self.timeouts.answer);
+        let request = self.statement(&self.client, sql).timeout(self.timeouts.answer);
         self.judge(sql, self.send(request).await)
     }
 
     /// Sends a statement once and waits for the answer for ever.
     pub(super) async fn unlimited(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
-        self.judge(sql, self.send(self.statement(sql)).await)
+        self.judge(sql, self.send(self.statement(&self.client, sql)).await)
     }
 
     /// Sends a statement that changes nothing; again where no answer came.
     pub(super) async fn question(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
-        self.repeat(sql, || self.statement(sql)).await
+        self.repeat(sql, || self.statement(&self.asking, sql)).await
     }
 
     /// Reads a path below `/meta/`.
     pub(super) async fn meta(&self, path: &str) -> Result<Vec<u8>, SourceError> {
         let path = format!("/meta/{path}");
-        self.repeat(&path, || self.client.get(format!("http://{}{path}", self.node))).await
+        self.repeat(&path, || self.asking.get(format!("http://{}{path}", self.node))).await
     }
 
     /// An answer whose shape is not as documented.
@@ -138,9 +149,9 @@ impl Http {
         &self.datamart
     }
 
-    fn statement(&self, sql: &str) -> RequestBuilder {
+    fn statement(&self, client: &Client, sql: &str) -> RequestBuilder {
         let body = json!({ "datamartMnemonic": self.datamart.as_str(), "sql": sql });
-        self.client.post(format!("http://{}/query/execute", self.node)).json(&body)
+        client.post(format!("http://{}/query/execute", self.node)).json(&body)
     }
 
     async fn repeat(

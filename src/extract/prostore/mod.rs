@@ -24,6 +24,7 @@ use crate::model::{
 };
 
 pub use http::Timeouts;
+pub(super) use refusal::names_the_size;
 pub use reply::Reply;
 pub use secret::Secret;
 
@@ -153,6 +154,22 @@ impl ProstoreNode {
     ) -> Result<(), SourceError> {
         let sql = self.checked(sql::unload(self.datamart(), attempt, table, half))?;
         self.http.unlimited(&sql).await.map(drop)
+    }
+
+    /// How many rows a half of an attempt has in its datasource.
+    ///
+    /// # Errors
+    /// As any question.
+    pub async fn count_rows(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        let sql = self.checked(sql::count_rows(self.datamart(), attempt, table, half))?;
+        let reply = self.ask(&sql).await?;
+        let count = self.rows(&sql, &reply, |row| row.number("c"))?.pop();
+        count.ok_or_else(|| self.http.unreadable(&sql, "no count"))
     }
 
     /// Drops the external table of an attempt; none there is as good.
@@ -287,6 +304,8 @@ impl Node for ProstoreNode {
         }
         let text = |sum| self.checked(sql::table_sum(sum, self.datamart(), delta, table, columns));
         let changes = self.sum(&text(Sum::Changes)?).await?;
+        // A pair without changes costs this one question (D4.5).
+        let snapshot = snapshot && changes.as_deref() != Some("0");
         let snapshot = if snapshot { self.sum(&text(Sum::Snapshot)?).await? } else { None };
         Ok(Sums { changes, snapshot })
     }

@@ -49,9 +49,27 @@ impl Refusal {
     }
 }
 
+/// True where the text of a failed unload says that a message was too large: the connector's client
+/// of Kafka names its own setting (recording 19), the brokers theirs.
+pub fn names_the_size(message: &str) -> bool {
+    ["max.request.size", "max.message.bytes", "RecordTooLarge"]
+        .iter()
+        .any(|name| message.contains(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_texts_that_name_the_size_are_about_it() {
+        assert!(names_the_size(
+            "The message is 4081825 bytes when serialized which is larger than \
+            1048576, which is the value of the max.request.size configuration."
+        ));
+        assert!(!names_the_size("Request[POST] to [http://127.0.0.1:18094/query] failed"));
+        assert!(!names_the_size("null"));
+    }
 
     #[test]
     fn the_recorded_texts_are_told_apart() {

@@ -181,6 +181,22 @@ pub fn unload(
     ))
 }
 
+/// Counts the rows of one half in the datasource of the attempt; the number is called `c`.
+///
+/// # Errors
+/// [`BadName`] where a name is none.
+pub fn count_rows(
+    datamart: &Datamart,
+    attempt: &Attempt,
+    table: &Table,
+    half: Half,
+) -> Result<String, BadName> {
+    let from = qualified(datamart, &table.name.0)?;
+    let period = system_time(half, attempt.delta);
+    let datasource = datasource_clause(attempt.datasource.as_ref());
+    Ok(format!("SELECT count(*) AS c FROM {from} {period}{datasource}"))
+}
+
 /// The half that an unload's statement asked for: connectors repeat it in every key.
 pub fn half_of(statement: &str) -> Option<Half> {
     match (statement.contains(" STARTED IN "), statement.contains(" FINISHED IN ")) {

@@ -21,3 +21,19 @@ pub(super) fn read(table: &mut Table) -> Result<Vec<String>, Broken> {
     let entries = table.entries()?.into_iter().filter(|(key, _)| layout::is_ended(key));
     entries.map(|(_, entry)| read_entry(&entry)).collect()
 }
+
+/// Writes the summaries that `amend` changes.
+pub(super) fn amend(
+    table: &mut Table,
+    amend: impl Fn(&str) -> Option<String>,
+) -> Result<(), Broken> {
+    let entries = table.entries()?;
+    let mut change = table.change();
+    for (key, entry) in entries.into_iter().filter(|(key, _)| layout::is_ended(key)) {
+        let text: String = read_entry(&entry)?;
+        if let Some(amended) = amend(&text) {
+            change.put(key, &amended)?;
+        }
+    }
+    change.commit()
+}

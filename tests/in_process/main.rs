@@ -1,0 +1,8 @@
+//! The real engine, node client and delivery in this process, against a sandbox node and an
+//! in-process broker: what needs thousands of statements, or a look at each of them. No server is
+//! needed. Owns no test itself.
+#![cfg(feature = "demo")]
+
+mod counted;
+mod faults;
+mod rig;
