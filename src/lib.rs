@@ -16,8 +16,10 @@ pub mod extract;
 pub mod format;
 pub mod journal;
 pub mod kafka;
+pub mod load;
 pub mod model;
 pub mod plan;
+pub mod restore;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 #[doc(hidden)]

@@ -5,6 +5,7 @@ use crate::deliver::{Lane, Message};
 use crate::extract::Node;
 use crate::format::{self, Manifest, PreviousDelta, TableManifest};
 use crate::model::{Change, ChangeLog, ChunkNumber, Delta, DeltaNum, MessageKey, StreamNumber};
+use crate::plan;
 
 use super::context::{Context, World};
 use super::fault::Fault;
@@ -123,9 +124,10 @@ async fn previous<W: World>(
     }
 }
 
-/// The log created every table it names: nothing is older than the log.
+/// The log created every table of the increment: none is older than the log.
 fn complete(log: &ChangeLog, pairs: &[std::sync::Arc<Pair>]) -> bool {
-    pairs.iter().all(|pair| log.0.iter().any(|change| change.entity == pair.table.name.0))
+    let tables: Vec<_> = pairs.iter().map(|pair| pair.table.clone()).collect();
+    plan::older_than_log(&tables, log).is_empty()
 }
 
 fn table_manifest(state: &State, pair: &Pair) -> TableManifest {

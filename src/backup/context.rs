@@ -88,6 +88,8 @@ pub struct Totals {
     /// Staging topics that the journal does not know, left behind because connectors write to
     /// them.
     pub strays: Mutex<BTreeSet<String>>,
+    /// Tables that the changelog never created.
+    pub older_than_log: Mutex<Vec<String>>,
 }
 
 /// A run at work.

@@ -89,7 +89,7 @@ async fn read_tail<W: World>(run: &Context<W>, planned: &Planned) -> Result<Tail
 }
 
 /// Recognises this run's messages and checks those at journalled positions.
-struct TailReader {
+pub struct TailReader {
     run: RunId,
     horizon: Vec<Offset>,
     /// Issues of each delta by increment id; issue 0 is the run's id for all deltas.
@@ -101,7 +101,8 @@ struct TailReader {
 }
 
 impl TailReader {
-    fn new(id: RunId, planned: &Planned, state: &State) -> Self {
+    /// One for a run that stands like this.
+    pub fn new(id: RunId, planned: &Planned, state: &State) -> Self {
         let reissued = planned.deltas.iter().filter(|d| !state.done.contains_key(&d.num));
         let reissued = reissued.flat_map(|d| {
             (1..=state.issue(d.num) + AHEAD)
@@ -126,7 +127,7 @@ impl TailReader {
 
     /// By partition: the horizon, or earlier where a journalled position is to be checked; the
     /// beginning where the journal has no horizon.
-    fn from(&self, lows: &[Offset]) -> Vec<Offset> {
+    pub fn from(&self, lows: &[Offset]) -> Vec<Offset> {
         let mut from: Vec<Offset> =
             if self.horizon.len() == lows.len() { self.horizon.clone() } else { lows.to_vec() };
         for (partition, offset) in self.expected.keys() {
@@ -137,16 +138,29 @@ impl TailReader {
         from
     }
 
-    fn see(&mut self, seen: Seen<'_>) {
-        let place = (seen.partition, seen.offset);
-        let key = format::decode_key(seen.key).ok();
-        let Some((stream, chunk, is_last)) = key.and_then(|key| self.ours(&key)) else { return };
+    /// Takes a message in, whoever's it is.
+    pub fn see(&mut self, seen: Seen<'_>) {
+        let Ok(key) = format::decode_key(seen.key) else { return };
+        self.take((seen.partition, seen.offset), &key, || {
+            let label = format::read_label(seen.body).ok();
+            let crc = label.as_ref().and_then(|label| label.crc);
+            (label.and_then(|label| label.src).map(str::to_owned), crc)
+        });
+    }
+
+    /// Takes in the message at a place, decoded. Its `deltakeep.src` and checksum are asked for
+    /// only where it is of this run.
+    pub fn take(
+        &mut self,
+        place: (Partition, Offset),
+        key: &MessageKey,
+        label: impl FnOnce() -> (Option<String>, Option<u32>),
+    ) {
+        let Some((stream, chunk, is_last)) = self.ours(key) else { return };
         if self.expected.get(&place).is_some_and(|e| *e == (stream.clone(), chunk)) {
             self.expected.remove(&place);
         }
-        let label = format::read_label(seen.body).ok();
-        let crc = label.as_ref().and_then(|label| label.crc);
-        let source = label.and_then(|label| label.src).map(str::to_owned);
+        let (source, crc) = label();
         let found = Found { partition: place.0, offset: place.1, source, is_last, crc };
         if let Err(twice) = self.tail.see(stream, chunk, found) {
             self.twice.get_or_insert(twice);
@@ -162,7 +176,12 @@ impl TailReader {
         Some((StreamKey { delta, issue, table, stream }, key.chunk.0, key.is_last))
     }
 
-    fn finish(self) -> Result<Tail, Disagreement> {
+    /// What was found.
+    ///
+    /// # Errors
+    /// [`Disagreement`] where a journalled position holds another message, or a chunk stands
+    /// twice and differs.
+    pub fn finish(self) -> Result<Tail, Disagreement> {
         if let Some(twice) = self.twice {
             return Err(twice.into());
         }

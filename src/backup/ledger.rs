@@ -1,5 +1,5 @@
 //! The one writer of the journal. Owns the state that the journal's facts amount to, and the
-//! horizon; writes first and believes afterwards. Never decides what to do.
+//! execution's horizon; writes first and believes afterwards. Never decides what to do.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::journal::{Fact, Journal, JournalError, Progress, Record, StreamKey};
 use crate::model::{Offset, Partition};
 
+use super::horizon::{Horizon, Pin};
 use super::state::State;
 
 /// The journal, and what is known from it.
@@ -17,22 +18,7 @@ pub struct Ledger<J> {
 struct Inner<J> {
     journal: J,
     state: State,
-    /// By partition: one past the last offset known to be accounted for.
-    high: Vec<Offset>,
-    /// By lane: `high` as it was when the lane's open transaction began. What the transaction
-    /// writes lies at or above it.
-    open: BTreeMap<u32, Vec<Offset>>,
-    /// Streams of which the topic holds messages that no progress record tells of yet.
-    pins: BTreeMap<StreamKey, Pin>,
-}
-
-/// Messages of a stream found in the topic and not yet in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// Where the first of them lies.
-    pub first: (Partition, Offset),
-    /// The highest chunk number among them.
-    pub highest: u64,
+    horizon: Horizon,
 }
 
 impl<J: Journal> Ledger<J> {
@@ -42,8 +28,8 @@ impl<J: Journal> Ledger<J> {
     /// Those of the journal.
     pub fn open(journal: J) -> Result<Self, JournalError> {
         let state = State::of(journal.saved()?);
-        let high = state.horizon.clone();
-        let inner = Inner { journal, state, high, open: BTreeMap::new(), pins: BTreeMap::new() };
+        let horizon = Horizon::at(state.horizon.clone());
+        let inner = Inner { journal, state, horizon };
         Ok(Self { inner: Mutex::new(inner) })
     }
 
@@ -75,7 +61,7 @@ impl<J: Journal> Ledger<J> {
         let mut batch: Vec<Record> = facts.into_iter().map(Record::Fact).collect();
         batch.push(Record::Horizon(ends.clone()));
         self.write(&mut inner, batch)?;
-        inner.high = ends;
+        inner.horizon = Horizon::at(ends);
         Ok(())
     }
 
@@ -96,17 +82,12 @@ impl<J: Journal> Ledger<J> {
     /// The topic was read to these ends: all below is in the journal or under a pin, and no lane
     /// is open.
     pub fn read_to(&self, ends: Vec<Offset>, pins: BTreeMap<StreamKey, Pin>) {
-        let mut inner = self.lock();
-        inner.high = ends;
-        inner.open.clear();
-        inner.pins = pins;
+        self.lock().horizon.read_to(ends, pins);
     }
 
     /// A lane is about to write.
     pub fn begin(&self, lane: u32) {
-        let mut inner = self.lock();
-        let high = inner.high.clone();
-        inner.open.entry(lane).or_insert(high);
+        self.lock().horizon.begin(lane);
     }
 
     /// What a lane wrote is durable: overwrites the progress of its streams and moves the horizon.
@@ -120,18 +101,9 @@ impl<J: Journal> Ledger<J> {
         written: &[(Partition, Offset)],
     ) -> Result<(), JournalError> {
         let mut inner = self.lock();
-        inner.open.remove(&lane);
-        for (partition, offset) in written {
-            if let Some(high) = inner.high.get_mut(partition.0 as usize) {
-                *high = (*high).max(Offset(offset.0 + 1));
-            }
-        }
-        for (key, progress) in &streams {
-            if inner.pins.get(key).is_some_and(|pin| pin.highest <= progress.chunks) {
-                inner.pins.remove(key);
-            }
-        }
-        let horizon = inner.horizon();
+        let Inner { state, horizon, .. } = &mut *inner;
+        horizon.committed(lane, streams.iter().map(|(key, p)| (key, p.chunks)), written);
+        let horizon = horizon.lowest(state);
         let progress = streams.into_iter().map(|(key, p)| Record::Progress(key, p));
         let batch = progress.chain([Record::Horizon(horizon)]).collect();
         self.write(&mut inner, batch)
@@ -143,25 +115,5 @@ impl<J: Journal> Ledger<J> {
     /// Those of the journal.
     pub fn end(&self, summary: &str) -> Result<(), JournalError> {
         self.lock().journal.end(summary)
-    }
-}
-
-impl<J> Inner<J> {
-    /// By partition: the lowest offset at which something can lie that the journal does not know.
-    fn horizon(&mut self) -> Vec<Offset> {
-        let state = &self.state;
-        self.pins.retain(|key, _| {
-            !state.done.contains_key(&key.delta) && key.issue >= state.issue(key.delta)
-        });
-        let mut horizon = self.high.clone();
-        for begun in self.open.values() {
-            horizon.iter_mut().zip(begun).for_each(|(low, offset)| *low = (*low).min(*offset));
-        }
-        for Pin { first: (partition, offset), .. } in self.pins.values() {
-            if let Some(low) = horizon.get_mut(partition.0 as usize) {
-                *low = (*low).min(*offset);
-            }
-        }
-        horizon
     }
 }

@@ -152,6 +152,14 @@ pub fn warn<W: World>(run: &Context<W>, draft: &Draft, topic: &TopicState) {
     for entity in &draft.unknown {
         warn(format!("{entity} is of a type that this version does not know; it is not backed up"));
     }
+    let older = plan::older_than_log(&draft.tables, &draft.changes);
+    if !older.is_empty() {
+        warn(format!(
+            "the changelog does not create {}: a restore cannot either; fill it with \
+             POPULATE_CHANGELOG",
+            older.join(", ")
+        ));
+    }
     let (mut incomplete, mut missing) = (draft.incomplete.clone(), draft.missing.clone());
     let stays = |delta: &DeltaNum| draft.deltas.iter().all(|planned| planned.num != *delta);
     incomplete.retain(stays);

@@ -10,7 +10,8 @@ use tokio::sync::watch as signal;
 use crate::catalog::{CatalogCache, Forgetful};
 use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
-use crate::model::{DeltaNum, RunId};
+use crate::model::{ChangeLog, DeltaNum, RunId, Table};
+use crate::plan;
 
 use super::context::{Context, Settings, Totals, World};
 use super::delta::{self, Pass};
@@ -42,6 +43,8 @@ pub struct Summary {
     pub reissued: Vec<(DeltaNum, u32)>,
     /// Staging topics left behind because connectors write to them.
     pub quarantined: Vec<String>,
+    /// Tables that the changelog never created: it is not complete.
+    pub older_than_log: Vec<String>,
 }
 
 /// A run, ready to go.
@@ -193,6 +196,7 @@ impl<W: World> Backup<W> {
         };
         let log = planning::verify(run, &planned).await?;
         planning::announce(run, &planned);
+        self.note_older(&planned.tables, &log);
         // Reading the topic can take as long as another writer's transaction is open.
         let entry = tokio::select! {
             entry = entry::enter(run, &planned) => entry?,
@@ -214,6 +218,13 @@ impl<W: World> Backup<W> {
             swept = sweep.end() => swept,
             () = run.stopped() => Err(Fault::Stopped),
         }
+    }
+
+    fn note_older(&self, tables: &[Table], log: &ChangeLog) {
+        let older = plan::older_than_log(tables, log).into_iter().map(str::to_owned);
+        let mut known =
+            self.run.totals.older_than_log.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = older.collect();
     }
 
     /// Everything is delivered: gives the datamart back, and ends the journal of the run.
@@ -256,6 +267,7 @@ impl<W: World> Backup<W> {
         });
         let strays = totals.strays.lock().unwrap_or_else(PoisonError::into_inner);
         quarantined.extend(strays.iter().cloned());
+        let older = totals.older_than_log.lock().unwrap_or_else(PoisonError::into_inner);
         Summary {
             run: Some(self.run.run()),
             resumed: self.run.resumed,
@@ -265,6 +277,7 @@ impl<W: World> Backup<W> {
             chunks: totals.chunks.load(Ordering::Relaxed),
             reissued,
             quarantined,
+            older_than_log: older.clone(),
         }
     }
 
@@ -321,6 +334,8 @@ impl Summary {
             "chunks": self.chunks,
             "reissued": self.reissued.iter().map(|(d, n)| (d.0, *n)).collect::<Vec<_>>(),
             "quarantined": self.quarantined,
+            "changelogComplete": self.run.map(|_| self.older_than_log.is_empty()),
+            "olderThanChangelog": self.older_than_log,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::journal::StreamKey;
 use crate::model::{DeltaNum, Offset, Partition, StreamNumber, TableName};
 
-use super::ledger::Pin;
+use super::horizon::Pin;
 
 /// A message of this run, found in the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -94,6 +94,38 @@ pub trait TopicReader: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Offset>, CatalogError>> + Send;
 }
 
+/// A message read again by its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where.
+    pub partition: Partition,
+    /// Where in it.
+    pub offset: Offset,
+    /// Key bytes.
+    pub key: Vec<u8>,
+    /// Body bytes.
+    pub body: Vec<u8>,
+}
+
+/// Reads places of the backup topic again, committed messages only.
+pub trait RangeReader: TopicReader {
+    /// What gives the messages.
+    type Cursor: Cursor;
+
+    /// Opens places for reading: by partition the first and the last offset wanted. What lies
+    /// between them and was not asked for is shown too.
+    fn open(
+        &self,
+        places: &std::collections::BTreeMap<Partition, (Offset, Offset)>,
+    ) -> impl Future<Output = Result<Self::Cursor, CatalogError>> + Send;
+}
+
+/// Gives messages, in order within a partition, holding a bounded number of them.
+pub trait Cursor: Send {
+    /// The next message; none after the last.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Stored>, CatalogError>> + Send;
+}
+
 /// Remembers what is known of one topic from one run to the next. What is loaded was known once and
 /// is checked against the topic by who uses it; that there is nothing is always right.
 pub trait CatalogCache: Send + Sync + 'static {

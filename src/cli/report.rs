@@ -9,6 +9,7 @@ use crate::catalog::CatalogError;
 use crate::deliver::SinkError;
 use crate::extract::SourceError;
 use crate::journal::JournalError;
+use crate::kafka::FailureKind;
 
 /// The signal that asked a run to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,12 @@ impl From<WiringError> for Failure {
                 (ExitCode::Usage, format!("{again} with other client properties"))
             }
             WiringError::Node(source) => (ExitCode::Refused, next_of_source(source, again)),
+            WiringError::Kafka { source, .. } if source.kind == FailureKind::NoRights => {
+                (ExitCode::Refused, with_credentials(again, "--kafkaPropertyCore"))
+            }
+            WiringError::Topic(CatalogError::Refused { .. }) => {
+                (ExitCode::Refused, with_credentials(again, "--kafkaProperty"))
+            }
             WiringError::Kafka { .. } | WiringError::Topic(_) => {
                 (ExitCode::Refused, format!("{again}, once the brokers answer"))
             }
@@ -174,6 +181,10 @@ impl From<WiringError> for Failure {
         };
         Self { code, message, next }
     }
+}
+
+fn with_credentials(again: &str, keyword: &str) -> String {
+    format!("{again}, with credentials and certificates that these brokers take in {keyword}")
 }
 
 impl From<ChoiceError> for Failure {

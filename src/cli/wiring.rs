@@ -135,7 +135,10 @@ pub async fn build(
     let cluster = of_topic.cluster_id().await?.unwrap_or_else(|| backup.list().to_owned());
     let addresses =
         Addresses { core: core.list().to_owned(), backup: backup.list().to_owned(), cluster };
-    let core_admin = if core == backup { admin.clone() } else { self::admin(&core)? };
+    let core_admin = match core == backup {
+        true => admin.clone(),
+        false => met(&core).await?,
+    };
     let parts = Parts {
         source: source(node.clone(), core, core_admin, means.unload_stall),
         node,
@@ -163,6 +166,15 @@ pub fn assemble(
         topic: KafkaTopic::new(brokers, admin, topic),
     };
     RealWorld(Arc::new(parts))
+}
+
+/// Administration of brokers that have answered: what they refuse is told before anything is
+/// touched.
+async fn met(brokers: &Brokers) -> Result<Arc<dyn TopicAdmin>, WiringError> {
+    let admin = admin(brokers)?;
+    let told = admin.cluster_id().await;
+    told.map_err(|source| WiringError::Kafka { brokers: brokers.list().to_owned(), source })?;
+    Ok(admin)
 }
 
 /// The unloads of a datamart by themselves: to clear away what they left.

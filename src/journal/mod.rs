@@ -1,11 +1,13 @@
 //! The journal: what a run has done, remembered across its deaths. Owns the trait and its error;
-//! the records are in [`record`], the store in `sled_store`. Never reads a clock.
+//! the records are in [`record`] and [`restore_record`], the store in `sled_store`. Never reads a clock.
 
 pub mod envelope;
 pub mod record;
+pub mod restore_record;
 pub mod sled_store;
 
 pub use record::{Fact, Progress, Record, Saved, Shape, StreamKey, Tally};
+pub use restore_record::{RestoreFact, RestoreShape};
 
 /// How the journal fails.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::restore_record::RestoreFact;
 use crate::model::{
     Attempt, AttemptName, Delta, DeltaNum, LockCode, Offset, Owner, Partition, StreamNumber, Table,
     TableName,
@@ -203,6 +204,8 @@ pub enum Fact {
     },
     /// The run was started with `--fillGaps`; written together with [`Fact::Started`].
     GapsAsked,
+    /// A transition of a restore: the store is of that kind then.
+    Restore(RestoreFact),
 }
 
 /// What a journal holds of the run that is not ended.

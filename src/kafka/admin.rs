@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -21,6 +22,12 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(15);
 const LEADERS: Duration = Duration::from_secs(30);
 /// How often a new topic is looked at until then.
 const LOOK: Duration = Duration::from_millis(30);
+
+/// How long the first answer is waited for before it is asked whether the brokers refuse us; in
+/// sum one answer's time. The client itself tries again for ever. The first wait is long enough for
+/// a broker that takes us, where others refuse.
+const FIRST: [Duration; 3] =
+    [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(9)];
 
 /// How long to listen for the reason of a failure.
 const HEAR: Duration = Duration::from_millis(80);
@@ -67,6 +74,8 @@ pub trait TopicAdmin: Send + Sync + 'static {
 pub(crate) struct Asker {
     consumer: BaseConsumer<Context>,
     context: Context,
+    /// The brokers have answered once.
+    met: AtomicBool,
 }
 
 impl Asker {
@@ -76,7 +85,26 @@ impl Asker {
         let config = brokers.asking(isolation);
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context.clone()).map_err(|e| Failure::of(&e))?;
-        Ok(Arc::new(Self { consumer, context }))
+        Ok(Arc::new(Self { consumer, context, met: AtomicBool::new(false) }))
+    }
+
+    /// Waits for the first answer of all. A wrong password or certificate is told as soon as the
+    /// brokers say so.
+    fn meet(&self) -> Result<(), Failure> {
+        if self.met.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut answer = Ok(());
+        for time in FIRST {
+            let metadata = self.consumer.fetch_metadata(Some("__consumer_offsets"), time);
+            self.hear(if metadata.is_ok() { Duration::ZERO } else { HEAR });
+            answer = metadata.map(|_| ());
+            if answer.is_ok() || self.context.is_denied() {
+                break;
+            }
+        }
+        self.met.store(answer.is_ok(), Ordering::Relaxed);
+        answer.map_err(|error| self.context.explain(&error))
     }
 
     /// Runs a question on a blocking thread; a vague failure gets the client's last complaint.
@@ -86,6 +114,7 @@ impl Asker {
     ) -> Result<T, Failure> {
         let asker = Arc::clone(self);
         blocking(move || {
+            asker.meet()?;
             let answer = question(&asker.consumer);
             asker.hear(if answer.is_ok() { Duration::ZERO } else { HEAR });
             answer.map_err(|e| asker.context.explain(&e))
@@ -156,7 +185,7 @@ fn partitions_of(metadata: &Metadata, topic: &str) -> KafkaResult<i32> {
 
 /// Administration of a real cluster.
 pub struct ClusterAdmin {
-    admin: AdminClient<Context>,
+    admin: Arc<AdminClient<Context>>,
     asker: Arc<Asker>,
 }
 
@@ -170,7 +199,19 @@ impl ClusterAdmin {
         let config = brokers.asking(Isolation::Uncommitted);
         let context = asker.context.clone();
         let admin = config.create_with_context(context).map_err(|e| Failure::of(&e))?;
-        Ok(Arc::new(Self { admin, asker }))
+        Ok(Arc::new(Self { admin: Arc::new(admin), asker }))
+    }
+
+    /// The client, which knows who is there now. By itself it would go on asking the broker that
+    /// it was told of first, and if that one died, for minutes and with all its might.
+    async fn admin(&self) -> Result<&AdminClient<Context>, Failure> {
+        let admin = Arc::clone(&self.admin);
+        let look = move || {
+            let known = admin.inner().fetch_metadata(Some("__consumer_offsets"), ANSWER);
+            known.map(|_| ()).map_err(|e| Failure::of(&e))
+        };
+        blocking(look).await?;
+        Ok(&self.admin)
     }
 
     async fn make(
@@ -184,13 +225,13 @@ impl ClusterAdmin {
         for (name, value) in settings {
             new = new.set(name, value);
         }
-        let answer = self.admin.create_topics([&new], &options()).await;
+        let answer = self.admin().await?.create_topics([&new], &options()).await;
         self.only(answer)?;
         self.await_leaders(topic, partitions as usize).await
     }
 
     async fn remove(&self, topic: &str) -> Result<(), Failure> {
-        let answer = self.admin.delete_topics(&[topic], &options()).await;
+        let answer = self.admin().await?.delete_topics(&[topic], &options()).await;
         none_if_missing(self.only(answer)).map(|_| ())
     }
 
@@ -228,7 +269,7 @@ impl ClusterAdmin {
         &self,
         what: ResourceSpecifier<'_>,
     ) -> Result<BTreeMap<String, String>, Failure> {
-        let answer = self.admin.describe_configs([&what], &options()).await;
+        let answer = self.admin().await?.describe_configs([&what], &options()).await;
         let resource = match answer.map(|mut all| all.pop()) {
             Ok(Some(Ok(resource))) => resource,
             Ok(None) => return Ok(BTreeMap::new()),

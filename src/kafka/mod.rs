@@ -44,9 +44,18 @@ impl Context {
         failure
     }
 
+    /// Whether the last complaint is that the brokers do not let us in.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.slot().as_ref().is_some_and(|complaint| complaint.kind == FailureKind::NoRights)
+    }
+
     /// Keeps a complaint for the next vague failure.
     pub(crate) fn complain(&self, error: &KafkaError, reason: &str) {
-        let failure = Failure::new(Failure::of(error).kind, reason);
+        // With TLS 1.3 a broker refuses our certificate after the handshake, which the client
+        // reports as a lost connection.
+        let refused = reason.contains("SSL routines") && reason.contains(" alert ");
+        let kind = if refused { FailureKind::NoRights } else { Failure::of(error).kind };
+        let failure = Failure::new(kind, reason);
         let mut slot = self.slot();
         // "All brokers are down" follows the reason why, and says less.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {

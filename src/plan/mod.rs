@@ -7,4 +7,4 @@ mod tables;
 
 pub use history::{OtherHistory, check_history};
 pub use range::{Asked, NoRange, delta_range, gaps, shown};
-pub use tables::{NotInDatasource, check_datasource, choose_datasource, tables_of};
+pub use tables::{NotInDatasource, check_datasource, choose_datasource, older_than_log, tables_of};

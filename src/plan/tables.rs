@@ -31,6 +31,13 @@ fn creates_table(query: &str) -> bool {
     words.next().as_deref() == Some("CREATE") && words.next().as_deref() == Some("TABLE")
 }
 
+/// Tables that the log never created: older than the log, so that it cannot build them again.
+pub fn older_than_log<'a>(tables: &'a [Table], log: &ChangeLog) -> Vec<&'a str> {
+    let created =
+        |table: &&Table| !log.0.iter().any(|c| c.entity == table.name.0 && creates_table(&c.query));
+    tables.iter().filter(created).map(|table| table.name.0.as_str()).collect()
+}
+
 /// Refuses a datasource that lacks some of the tables.
 ///
 /// # Errors
@@ -103,6 +110,7 @@ mod tests {
         assert_eq!(names(0), ["a", "older_than_the_log"]);
         assert_eq!(names(1), ["a", "older_than_the_log"]);
         assert_eq!(names(2), ["a", "b", "older_than_the_log"]);
+        assert_eq!(older_than_log(&tables, &log), ["older_than_the_log"]);
     }
 
     #[test]

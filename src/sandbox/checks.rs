@@ -160,7 +160,7 @@ fn row_value(text: &str) -> u32 {
     u32::from_le_bytes(digits)
 }
 
-/// CHECK_DATABASE: every logical table is fine in every datasource.
+/// CHECK_DATABASE: every logical table is fine.
 pub(crate) fn database(
     conn: &Connection,
     default: &str,
@@ -170,20 +170,18 @@ pub(crate) fn database(
     catalog::require_datamart(conn, datamart)?;
     let mut entities = catalog::entities(conn, datamart)?;
     entities.retain(|e| logical(e).is_some());
-    let lines: Vec<_> = entities.iter().flat_map(fine).collect();
+    let lines: Vec<_> = entities.iter().map(fine).collect();
     Ok(result(lines.join("\n")))
 }
 
-fn fine(entity: &Entity) -> Vec<String> {
-    let names = placement(entity);
-    let line = |d: &str| format!("Table {}.{} ({d}) is ok", entity.datamart, entity.name);
-    names.split(", ").map(line).collect()
+fn fine(entity: &Entity) -> String {
+    format!("Table {}.{} ({}) is ok", entity.datamart, entity.name, placement(entity))
 }
 
 /// CHECK_TABLE
 pub(crate) fn table(conn: &Connection, default: &str, name: &Name) -> Result<Answer, Failure> {
     let entity = require_table(conn, default, name)?;
-    Ok(result(fine(&entity).join("\n")))
+    Ok(result(fine(&entity)))
 }
 
 fn require_table(conn: &Connection, default: &str, name: &Name) -> Result<Entity, Failure> {

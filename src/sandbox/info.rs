@@ -85,7 +85,7 @@ pub(crate) fn versions(options: &Options) -> Answer {
                 ("kafka-postgres connector writer", "0.1.7"),
             ],
             Datasource::Adqm => [
-                ("adqm cluster", "26.9"),
+                ("adqm cluster", "26.9.2.1"),
                 ("kafka-clickhouse connector reader", "3.7.0"),
                 ("kafka-clickhouse connector writer", "3.7.0"),
             ],

@@ -5,8 +5,8 @@
 //!
 //! Rows are stored once, whatever the datasources of a table. So some things differ from a real node:
 //! datasources never disagree (faults can pretend so), a table only in ADQM follows the rules of ADQM
-//! for repeated keys but not its bugs (unmerged parts under UNION ALL, NULL read as 0, a deletion after
-//! an update in one delta), nothing waits the 2 to 15 seconds a real load takes (a fault can), and
+//! for repeated keys, a deletion after an update in one delta included, but not its other bugs (unmerged
+//! parts under UNION ALL, NULL read as 0), nothing waits the 2 to 15 seconds a real load takes (a fault can), and
 //! TRUNCATE HISTORY, readable and writable external tables and filled materialized views are missing.
 //!
 //! Extensions: the statement `SANDBOX_FILL(table, n)` adds n generated rows to a table inside the open

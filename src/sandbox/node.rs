@@ -144,7 +144,12 @@ impl Node {
                 result.and_then(|inner| inner).map(|()| Answer::nothing()).into()
             }
             Statement::Values(values) => {
-                self.store.write(|tx| writes::values(tx, db, &values, sql)).into()
+                let refused = self.store.write(|tx| writes::refuse_upsert(tx, db, &values, sql));
+                match refused {
+                    Ok(Some(refusal)) => Outcome::Failed(refusal),
+                    Ok(None) => self.store.write(|tx| writes::values(tx, db, &values, sql)).into(),
+                    Err(failure) => Outcome::Failed(failure),
+                }
             }
             Statement::Delete { table, selection } => {
                 self.store.write(|tx| writes::delete(tx, db, (&table, &selection), sql)).into()

@@ -15,6 +15,7 @@ pub(crate) struct Versions<'a> {
     /// ADQM keeps the last of several rows of a key and forgets a deletion before an insertion.
     last_wins: bool,
     close: String,
+    reclose: String,
     mark: String,
     known: String,
     discard: String,
@@ -42,6 +43,9 @@ impl<'a> Versions<'a> {
             last_wins: table.is_adqm_only(),
             close: format!(
                 "UPDATE {physical} SET __to = {closed}, __op = ?{op} WHERE {key} AND __from < {cn} AND +__to = {OPEN}"
+            ),
+            reclose: format!(
+                "UPDATE {physical} SET __to = {closed}, __op = 1 WHERE {key} AND __from <= ?{op} AND __to >= ?{op}"
             ),
             mark: format!(
                 "UPDATE {physical} SET __op = ?{op} WHERE {key} AND __from < {cn} AND +__to = {closed}"
@@ -91,6 +95,13 @@ impl<'a> Versions<'a> {
             // An addition of the same operation closed it first: it still counts as deleted.
             self.run(&self.mark, &key, Some(1))?;
         }
+        Ok(())
+    }
+
+    /// Deletes the version that was there at number `last`, as ADQM does: also one that was replaced
+    /// since, and then its replacement stays.
+    pub(crate) fn delete_as_of(&self, row: &[Stored], last: i64) -> Result<(), Failure> {
+        self.run(&self.reclose, &self.key(row), Some(last))?;
         Ok(())
     }
 

@@ -43,6 +43,23 @@ fn operation(
     Ok(Answer::nothing())
 }
 
+/// What is said to an UPSERT into a table of ADQM, which knows none: it uses up a number of the
+/// open delta all the same.
+pub(crate) fn refuse_upsert(
+    tx: &Transaction<'_>,
+    default: &str,
+    statement: &Values,
+    sql: &str,
+) -> Result<Option<Failure>, Failure> {
+    let (entity, table) = target(tx, default, &statement.table)?;
+    if !statement.upsert || !table.is_adqm_only() {
+        return Ok(None);
+    }
+    let cn = deltas::start_operation(tx, &entity.datamart, &entity.name, None, sql)?;
+    deltas::end_operation(tx, &entity.datamart, cn, Status::Failed)?;
+    Ok(Some(Failure::NotImplemented("adqm upsert values".to_owned())))
+}
+
 /// INSERT VALUES or UPSERT VALUES.
 pub(crate) fn values(
     tx: &Transaction<'_>,
@@ -51,9 +68,6 @@ pub(crate) fn values(
     sql: &str,
 ) -> Result<Answer, Failure> {
     let (entity, table) = target(tx, default, &statement.table)?;
-    if statement.upsert && table.is_adqm_only() {
-        return Err(Failure::NotImplemented("adqm upsert values".to_owned()));
-    }
     let positions = positions(&entity, &table, statement.columns.as_deref())?;
     operation(tx, &entity, sql, |cn| {
         let versions = Versions::new(tx, &entity, &table, cn);
@@ -141,9 +155,9 @@ pub(crate) fn delete(
 ) -> Result<Answer, Failure> {
     let (entity, table) = target(tx, default, name)?;
     let plan = Planner::new(tx, default).plan(selection)?;
+    let last = deltas::last(tx, &entity.datamart)?;
     if deltas::hot(tx, &entity.datamart)?.is_none() {
-        let nothing_closed = deltas::last(tx, &entity.datamart)?.is_none();
-        return if nothing_closed { Ok(Answer::nothing()) } else { Err(Failure::DeltaClosed) };
+        return if last.is_none() { Ok(Answer::nothing()) } else { Err(Failure::DeltaClosed) };
     }
     let mut rows: Vec<Vec<Stored>> = Vec::new();
     select::each_row(tx, &plan, |row| {
@@ -153,7 +167,11 @@ pub(crate) fn delete(
     })?;
     operation(tx, &entity, sql, |cn| {
         let versions = Versions::new(tx, &entity, &table, cn);
-        rows.iter().try_for_each(|row| versions.delete(row))
+        let delete = |row: &Vec<Stored>| match &last {
+            Some(last) if table.is_adqm_only() => versions.delete_as_of(row, last.cn_to),
+            _ => versions.delete(row),
+        };
+        rows.iter().try_for_each(delete)
     })
 }
 

@@ -6,12 +6,16 @@ mod fuse;
 mod journal;
 mod node;
 mod rows;
+mod store;
+mod target;
 mod topic;
 mod unload;
 mod world;
 
 pub use fuse::Fuse;
 pub use journal::MemoryJournal;
-pub use rows::{TestRow, read_rows};
+pub use rows::{TestRow, read_rows, staging_body};
+pub use store::{Store, Version};
+pub use target::{MemoryTarget, RestoreWorld, TargetFaults, table};
 pub use topic::Stored;
 pub use world::{Faults, Inner, Memory, MemoryWorld};

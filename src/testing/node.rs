@@ -74,6 +74,9 @@ impl Node for Memory {
         _snapshot: bool,
     ) -> Result<Sums, SourceError> {
         self.ask("table_sums", |inner| {
+            if let Some((changes, snapshot)) = inner.sums.get(&(delta, table.name.clone())) {
+                return Sums { changes: Some(changes.clone()), snapshot: Some(snapshot.clone()) };
+            }
             let rows = inner.rows.get(&(delta, table.name.clone())).map_or(0, Vec::len);
             Sums { changes: Some(rows.to_string()), snapshot: None }
         })

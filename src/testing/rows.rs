@@ -28,7 +28,7 @@ fn union(value: Option<Value>) -> Value {
 }
 
 /// A connector's container of these rows.
-pub(super) fn staging_body(rows: &[TestRow]) -> Vec<u8> {
+pub fn staging_body(rows: &[TestRow]) -> Vec<u8> {
     let schema = Schema::parse_str(STAGING).expect("the schema is a constant");
     let mut writer = Writer::new(&schema, Vec::new()).expect("a Vec takes everything");
     for row in rows {

@@ -1,7 +1,9 @@
 //! The backup topic of the world in memory, with transactions: messages of an open or aborted one
 //! are there and not seen, markers take offsets, a lane opened again fences the one before.
 
-use crate::catalog::{CatalogError, Seen, TopicReader, TopicState};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::catalog::{self, CatalogError, Cursor, RangeReader, Seen, TopicReader, TopicState};
 use crate::deliver::{Lane, Message, Sink, SinkError};
 use crate::format::read_label;
 use crate::model::{Offset, Partition, RunId};
@@ -182,4 +184,43 @@ impl TopicReader for Memory {
 fn topic_state(inner: &Inner) -> Option<TopicState> {
     let ranges: Vec<_> = inner.topic.iter().map(|p| (Offset(0), Offset(p.len() as i64))).collect();
     (!ranges.is_empty()).then(|| TopicState { ranges, settings: Default::default() })
+}
+
+impl RangeReader for Memory {
+    type Cursor = MemoryCursor;
+
+    async fn open(
+        &self,
+        places: &BTreeMap<Partition, (Offset, Offset)>,
+    ) -> Result<MemoryCursor, CatalogError> {
+        let places = places.clone();
+        let found = self
+            .call("open places", |inner| {
+                let mut found = VecDeque::new();
+                for (partition, (first, last)) in places {
+                    let stored = inner.topic.get(partition.0 as usize).into_iter().flatten();
+                    for (offset, stored) in (0..).zip(stored) {
+                        if let Stored::Visible(message) = stored
+                            && (first.0..=last.0).contains(&offset)
+                        {
+                            let (key, body) = (message.key.clone(), message.body.clone());
+                            let offset = Offset(offset);
+                            found.push_back(catalog::Stored { partition, offset, key, body });
+                        }
+                    }
+                }
+                found
+            })
+            .await;
+        Ok(MemoryCursor(found))
+    }
+}
+
+/// Gives messages of the topic in memory.
+pub struct MemoryCursor(VecDeque<catalog::Stored>);
+
+impl Cursor for MemoryCursor {
+    async fn next(&mut self) -> Result<Option<catalog::Stored>, CatalogError> {
+        Ok(self.0.pop_front())
+    }
 }

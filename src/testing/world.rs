@@ -45,6 +45,9 @@ pub struct Inner {
     pub tables: Vec<Table>,
     /// Rows by delta, table and half.
     pub rows: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
+    /// CHECK_SUM and CHECK_SUM_SNAPSHOT by delta and table; where none is given, CHECK_SUM is the
+    /// number of rows.
+    pub sums: BTreeMap<(DeltaNum, TableName), (String, String)>,
     /// Code word of the lock.
     pub lock: Option<String>,
     /// The marker.

@@ -36,17 +36,17 @@ fn rows(heading: &str) -> Vec<Row> {
 }
 
 /// What a table says of a combination, and that each of its rows is needed by one.
-struct Oracle {
+pub struct Oracle {
     rows: Vec<Row>,
     used: BTreeSet<usize>,
 }
 
 impl Oracle {
-    fn new(heading: &str) -> Self {
+    pub fn new(heading: &str) -> Self {
         Self { rows: rows(heading), used: BTreeSet::new() }
     }
 
-    fn decide(&mut self, journal: &str, topic: &str) -> String {
+    pub fn decide(&mut self, journal: &str, topic: &str) -> String {
         let fits = |words: &[String], word| words.iter().any(|w| w == "any" || w == word);
         let row = self.rows.iter().position(|(j, t, _)| fits(j, journal) && fits(t, topic));
         let row = row.unwrap_or_else(|| panic!("no row for {journal} | {topic}"));
@@ -54,7 +54,7 @@ impl Oracle {
         self.rows[row].2.clone()
     }
 
-    fn require_all_used(&self) {
+    pub fn require_all_used(&self) {
         let all: BTreeSet<_> = (0..self.rows.len()).collect();
         assert_eq!(self.used, all, "rows that nothing leads to, counted from 0");
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use deltakeep::journal::envelope::{EnvelopeError, FORMAT, decode, encode};
-use deltakeep::journal::{Fact, Progress, Record, Shape, StreamKey, Tally};
+use deltakeep::journal::{
+    Fact, Progress, Record, RestoreFact, RestoreShape, Shape, StreamKey, Tally,
+};
 use deltakeep::model::{
     Attempt, AttemptName, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
     LockCode, Offset, Owner, Partition, RunId, StreamNumber, Table, TableName,
@@ -136,12 +138,49 @@ fn progress() -> Record {
     )
 }
 
+fn restoring() -> Vec<(&'static str, Fact)> {
+    let (name, delta, table) = (attempt().name, DeltaNum(3), TableName("sales".into()));
+    let shape = RestoreShape {
+        source: "marketing".into(),
+        target: "copy".into(),
+        threads: 4,
+        partitions: 2,
+        message_limit: Some(500),
+        datasource: Some("adp".into()),
+        accept_differences: true,
+    };
+    let owner = Owner { run: run(), day: 9, started: "20261121t0525z".into() };
+    let increment = deltakeep::model::IncrementId::of(run(), delta, 1);
+    let date = DeltaDate(1_795_000_000_000_000);
+    let facts = [
+        ("restore_started", RestoreFact::Started { owner, topic: "backup".into(), shape }),
+        ("restore_delta_chosen", RestoreFact::DeltaChosen { delta, increment, date }),
+        ("restore_planned", RestoreFact::Planned { ends: vec![Offset(300)], trailing: true }),
+        ("restore_skipped", RestoreFact::Skipped { num: 300 }),
+        ("restore_delta_begun", RestoreFact::DeltaBegun { delta }),
+        ("restore_delta_given_up", RestoreFact::DeltaGivenUp { delta }),
+        (
+            "restore_load_opened",
+            RestoreFact::LoadOpened { name: name.clone(), delta, table, part: 3 },
+        ),
+        ("restore_load_sent", RestoreFact::LoadSent { name: name.clone(), messages: 9, rows: 300 }),
+        ("restore_load_done", RestoreFact::LoadDone { name: name.clone() }),
+        ("restore_load_failed", RestoreFact::LoadFailed { name: name.clone() }),
+        ("restore_load_gone", RestoreFact::LoadGone { name }),
+        ("restore_commit_intended", RestoreFact::CommitIntended { delta }),
+        ("restore_delta_done", RestoreFact::DeltaDone { delta }),
+        ("restore_finished", RestoreFact::Finished),
+    ];
+    facts.into_iter().map(|(name, fact)| (name, Fact::Restore(fact))).collect()
+}
+
 /// One record of each kind, by name.
 fn samples() -> Vec<(&'static str, Record)> {
     let facts = planning().into_iter().chain(working());
     let mut samples: Vec<_> = facts.map(|(name, fact)| (name, Record::Fact(fact))).collect();
     samples.push(("progress", progress()));
     samples.push(("horizon", Record::Horizon(vec![Offset(0), Offset(-1), Offset(i64::MAX)])));
+    samples.extend(restoring().into_iter().map(|(name, fact)| (name, Record::Fact(fact))));
     samples
 }
 

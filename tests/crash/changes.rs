@@ -215,3 +215,35 @@ async fn a_growing_topic_that_the_journal_forgot_is_named() {
     }
     assert!(named > 0);
 }
+
+#[derive(Default)]
+struct Warnings(std::sync::Mutex<Vec<String>>);
+
+impl Watch for Warnings {
+    fn tell(&self, event: Event) {
+        if let Event::Warning { text } = event {
+            self.0.lock().unwrap().push(text);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tables_that_the_changelog_never_created_are_named() {
+    let seed = (1..).find(|seed| Scenario::new(*seed).memory.lock().tables.len() > 1);
+    let mut scenario = Scenario::new(seed.unwrap());
+    // A later change of the table does not create it.
+    for change in &mut scenario.memory.lock().changes.0 {
+        if change.entity == "t0" {
+            change.query = "DROP VIEW db.t0".into();
+        }
+    }
+    let watch = Arc::new(Warnings::default());
+    let summary = scenario.backup_watched(watch.clone()).execute().await.unwrap();
+    assert_eq!(summary.older_than_log, ["t0"]);
+    let told = watch.0.lock().unwrap().join("\n");
+    assert!(told.contains("does not create t0:") && told.contains("POPULATE_CHANGELOG"), "{told}");
+    assert_eq!(judge::logs_complete(&scenario.memory), [false]);
+    let mut whole = Scenario::new(seed.unwrap());
+    assert_eq!(whole.finish().await.older_than_log, [""; 0]);
+    assert_eq!(judge::logs_complete(&whole.memory), [true]);
+}

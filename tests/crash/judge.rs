@@ -126,3 +126,14 @@ fn check_leavings(memory: &Memory, summary: &Summary, seed: u64) {
     let hidden = inner.lanes.values().map(|open| open.written.len()).sum::<usize>();
     assert_eq!(hidden, 0, "seed {seed}: no transaction is open");
 }
+
+/// What the manifests say of the changelog, each answer once.
+pub fn logs_complete(memory: &Memory) -> Vec<bool> {
+    let bodies = increments(memory).into_values().flatten().map(|(_, body)| body);
+    let said = bodies.filter_map(|body| {
+        let manifest = read_label(&body).ok()?.manifest?;
+        Manifest::parse(manifest).ok().map(|manifest| manifest.changelog_complete)
+    });
+    let said: std::collections::BTreeSet<bool> = said.collect();
+    said.into_iter().collect()
+}

@@ -1,6 +1,8 @@
 //! Faults of the node's connectors, one at a time (D4.12, D5): what a run does about each, by the
 //! statements it sends. Owns the counts.
 
+use deltakeep::sandbox::{Datasource, Options};
+
 use crate::rig::{Rig, Warnings};
 
 const ROWS: u64 = 50;
@@ -77,4 +79,15 @@ async fn a_connector_that_answers_nothing_is_named() {
     rig.node.clear_faults();
     let (summary, _) = rig.backup_of(ROWS).await;
     assert!(summary.resumed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_end_twice_fail_no_backup() {
+    let options = Options { datasources: vec![Datasource::Adqm], shards: 2, ..Options::default() };
+    let mut rig = Rig::with(options).await.filled(ROWS).await;
+    rig.shape.chunk_size = 20;
+    rig.fault("double-last@always");
+    let (summary, warnings) = rig.backup_of(ROWS).await;
+    assert_eq!((rig.asked("INSERT INTO d.deltakeep_"), summary.reissued), (2, vec![]));
+    assert_eq!(warnings, [""; 0]);
 }

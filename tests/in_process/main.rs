@@ -5,4 +5,5 @@
 
 mod counted;
 mod faults;
+mod history;
 mod rig;

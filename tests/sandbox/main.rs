@@ -2,6 +2,7 @@
 #![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used)]
 
+mod adqm;
 mod encoder;
 mod faults;
 mod harness;

@@ -39,7 +39,7 @@ async fn replay(rig: &Rig, recordings: &[Recording]) {
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
-async fn entry_equals(rig: &Rig, entry: &Value) -> Result<(), String> {
+pub async fn entry_equals(rig: &Rig, entry: &Value) -> Result<(), String> {
     let request = &entry["request"];
     set_clock(rig, entry);
     if entry["status"].is_null() {

@@ -4,6 +4,8 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
 
+mod brokers;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -162,11 +164,20 @@ fn base64(text: &str) -> Vec<String> {
 
 /// No secret, in no form.
 fn search(bytes: &[u8], place: &str) {
+    search_for(&[TOKEN, PASSWORD, KEY], bytes, place);
+}
+
+fn search_for(secrets: &[&str], bytes: &[u8], place: &str) {
     let text = String::from_utf8_lossy(bytes);
-    for secret in [TOKEN, PASSWORD, KEY] {
+    for secret in secrets {
         let mut forms = base64(secret);
         let debug = format!("{secret:?}").trim_matches('"').to_owned();
-        forms.extend([secret.to_owned(), debug, percent(secret), percent(secret).to_lowercase()]);
+        forms.extend([
+            (*secret).to_owned(),
+            debug,
+            percent(secret),
+            percent(secret).to_lowercase(),
+        ]);
         for form in forms {
             assert!(!text.contains(&form), "{place} holds {form}: {text}");
         }

@@ -20,7 +20,7 @@ use crate::cli::resume::Again;
 use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
 use crate::cli::signals::{self, Received};
 use crate::cli::stores::{self, History, Stage, Status, Store};
-use crate::cli::wiring::{self, Addresses, RealWorld, WiringError};
+use crate::cli::wiring::{self, Addresses, RealWorld};
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::journal::sled_store::{Kind, SledJournal, store_path};
@@ -106,7 +106,7 @@ pub async fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result
     let again = asked.again.clone();
     let dry_run = asked.dry_run;
     let job = found(dir, output, asked).await?;
-    let (_, shape) = require_unfinished(&job, &stop)?;
+    let (_, shape) = require_unfinished(&job, &stop).map_err(still_resumable)?;
     refuse_contradiction(&again, &job.topic, &shape)?;
     if dry_run {
         return dry_run_of_resume(&job, output);
@@ -174,7 +174,7 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
     }
     let topic = status.topic.clone();
     let (world, addresses) =
-        wiring::build(&connection, &topic, &means).await.map_err(not_yet_gone_on)?;
+        wiring::build(&connection, &topic, &means).await.map_err(|e| still_resumable(e.into()))?;
     let shape = Shape {
         datasource: None,
         datasource_fallback: false,
@@ -190,8 +190,7 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
 }
 
 /// What is refused at the start of a resume leaves the run as resumable as it was.
-fn not_yet_gone_on(error: WiringError) -> Failure {
-    let failure = Failure::from(error);
+fn still_resumable(failure: Failure) -> Failure {
     match failure.code {
         ExitCode::Refused => Failure { code: ExitCode::Stopped, ..failure },
         _ => failure,
@@ -319,7 +318,7 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
             if summary.run.is_none() {
                 status = nothing_new(job, status);
             }
-            stores::write(&job.path, &status)?;
+            note(job, &status);
             Ok(summary)
         }
         Err(error) => {
@@ -333,6 +332,14 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
             }
             Err(failure)
         }
+    }
+}
+
+/// Writes the status of what is done. The journal is what counts: where only the status cannot be
+/// written, as on a full disk, the work is done all the same.
+fn note(job: &Job, status: &Status) {
+    if let Err(error) = stores::write(&job.path, status) {
+        tracing::warn!("{error}: `deltakeep status` will tell what was true before");
     }
 }
 
@@ -384,7 +391,7 @@ async fn give_up(job: &Job, stop: &Stop) -> Result<String, Failure> {
     let mut status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
     status.history.lock_held = false;
     status.failure = Some("given up".to_owned());
-    stores::write(&job.path, &status)?;
+    note(job, &status);
     tracing::info!("run {run} is given up");
     Ok(run)
 }
