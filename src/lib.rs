@@ -4,7 +4,7 @@
 //! The modules are the stages of the flow: [`plan`] says what is to be done, [`extract`] reads it
 //! from the node, [`mod@format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
-//! [`backup`] joins them. [`model`] is the vocabulary. See ARCHITECTURE.md.
+//! [`backup`] joins them. [`verify`] reads a topic back. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod backup;
 pub mod catalog;
@@ -24,3 +24,4 @@ pub mod restore;
 pub mod sandbox;
 #[doc(hidden)]
 pub mod testing;
+pub mod verify;

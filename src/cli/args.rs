@@ -139,6 +139,8 @@ pub enum Command {
         #[command(subcommand)]
         what: TopicCommand,
     },
+    /// Look whether a backup topic holds what was written to it, without a node
+    Verify(VerifyArgs),
     /// Look at the settings
     Config {
         /// What to do with them.
@@ -195,6 +197,25 @@ pub struct TopicArgs {
         value_parser = secret
     )]
     pub kafka_property: Vec<Secret>,
+}
+
+/// What is to be verified.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Only this datamart [default: all that the topic holds]
+    #[arg(long, value_name = "NAME")]
+    pub datamart: Option<String>,
+    /// The delta that the backup is meant to begin with [default: 0]
+    #[arg(
+        long = "deltaFrom",
+        visible_alias = "delta-from",
+        value_name = "NUMBER",
+        env = "DELTAKEEP_DELTA_FROM"
+    )]
+    pub delta_from: Option<u64>,
+    /// Where.
+    #[command(flatten)]
+    pub topic: TopicArgs,
 }
 
 /// What to do with the settings.

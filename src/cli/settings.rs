@@ -16,7 +16,7 @@ use super::kafka_options::{Brokers, Properties, read_secret};
 use super::resume::{Again, RunChoice};
 pub use super::settings_error::SettingsError;
 use super::state_dir::state_dir;
-use super::topic_options::TopicSettings;
+use super::topic_options::{TopicSettings, VerifySettings};
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::model::DeltaNum;
@@ -70,6 +70,8 @@ pub enum Task {
     Cleanup(Box<CleanupSettings>),
     /// Tell of a backup topic.
     TopicShow(TopicSettings),
+    /// Look whether a backup topic is sound.
+    Verify(VerifySettings),
     /// Print the settings.
     ConfigShow,
     /// Print completions of a shell.
@@ -261,6 +263,7 @@ fn task(
         Command::Topic { what: TopicCommand::Show(args) } => {
             Task::TopicShow(TopicSettings::read(&args)?)
         }
+        Command::Verify(args) => Task::Verify(VerifySettings::read(&args)?),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {

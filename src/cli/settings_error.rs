@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::connect::ConnectError;
 use super::exit_code::{ExitCode, Failure};
 use super::kafka_options::KafkaOptionError;
+use crate::model::DatamartError;
 
 /// Why the command line means nothing.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub enum SettingsError {
         /// The text.
         name: String,
     },
+    /// A datamart that is no name.
+    #[error("--datamart: {0}")]
+    Datamart(DatamartError),
     /// `--nextDeltasCount` alone.
     #[error("--nextDeltasCount counts from --deltaNum, which is missing")]
     CountAlone,
@@ -108,6 +112,7 @@ impl From<SettingsError> for Failure {
             }
             SettingsError::GapsOfOne => "the command again without one of the two".to_owned(),
             SettingsError::Run { .. } => "deltakeep list".to_owned(),
+            SettingsError::Datamart(_) => "deltakeep topic show, which names them".to_owned(),
             SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
             SettingsError::Kafka(_)

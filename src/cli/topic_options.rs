@@ -1,8 +1,10 @@
-//! What `topic show` was asked for. Owns its rules; connects to nothing.
+//! What `topic show` and `verify` were asked for. Owns their rules; connects to nothing.
 
-use super::args::TopicArgs;
+use super::args::{TopicArgs, VerifyArgs};
 use super::kafka_options::{Brokers, Properties};
 use super::settings::{SettingsError, topic};
+use crate::model::{Datamart, DeltaNum};
+use crate::verify::Asked;
 
 /// Settings of `topic show`.
 #[derive(Clone, Debug)]
@@ -28,5 +30,28 @@ impl TopicSettings {
             brokers: Brokers::parse("--kafkaBrokers", brokers)?,
             properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
         })
+    }
+}
+
+/// Settings of `verify`.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// Where.
+    pub topic: TopicSettings,
+    /// What.
+    pub asked: Asked,
+}
+
+impl VerifySettings {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first rule that is broken.
+    pub fn read(args: &VerifyArgs) -> Result<Self, SettingsError> {
+        let datamart = args.datamart.as_deref().map(Datamart::parse).transpose();
+        let datamart = datamart.map_err(SettingsError::Datamart)?;
+        let delta_from = args.delta_from.map(DeltaNum);
+        let asked = Asked { datamart, delta_from };
+        Ok(Self { topic: TopicSettings::read(&args.topic)?, asked })
     }
 }

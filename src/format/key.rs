@@ -82,6 +82,11 @@ pub fn encode_key(key: &MessageKey) -> Vec<u8> {
     out
 }
 
+/// Whether a key begins as ours do: then [`encode_key`] of what it says must give its bytes.
+pub fn has_own_schema(bytes: &[u8]) -> bool {
+    bytes.starts_with(&HEADER)
+}
+
 /// Reads a key of ours, or of any other writer with the seed's fields: they are found by name,
 /// streams may count from 0, the sync marker may be any, and blocks may be packed.
 ///

@@ -42,14 +42,27 @@ pub struct Label<'a> {
 /// # Errors
 /// [`FormatError`] where the header is damaged or an entry has an impossible value.
 pub fn read_label(body: &[u8]) -> Result<Label<'_>, FormatError> {
-    let header = Header::read(body)?;
-    Ok(Label {
-        crc: header.get(CRC).map(|entry| digits(entry.value)).transpose()?,
-        src: header.text(SRC)?,
-        part: number(&header, PART, |part: &u8| (1..=3).contains(part))?,
-        replay_before: number(&header, REPLAY_BEFORE, |_| true)?,
-        manifest: header.text(MANIFEST)?,
-    })
+    Label::of(&Header::read(body)?)
+}
+
+impl<'a> Label<'a> {
+    /// What a header says.
+    pub(super) fn of(header: &Header<'a>) -> Result<Self, FormatError> {
+        Ok(Label {
+            crc: header.get(CRC).map(|entry| digits(entry.value)).transpose()?,
+            src: header.text(SRC)?,
+            part: number(header, PART, |part: &u8| (1..=3).contains(part))?,
+            replay_before: number(header, REPLAY_BEFORE, |_| true)?,
+            manifest: header.text(MANIFEST)?,
+        })
+    }
+
+    /// Whether its check sum is that of `key` and the `body` that begins with `header`.
+    pub(super) fn is_crc_of(&self, header: &Header<'_>, key: &[u8], body: &[u8]) -> bool {
+        let Some(entry) = header.get(CRC) else { return false };
+        let (before, after) = (&body[..entry.at], &body[entry.at + UNSET.len()..]);
+        self.crc == Some(crc32c(&[key, before, UNSET, after]))
+    }
 }
 
 /// Whether key and body are the bytes that were written together.

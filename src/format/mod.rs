@@ -3,6 +3,7 @@
 //! (docs/format.md). Never waits, reads a clock, or talks to brokers; foreign bytes may be
 //! anything, so reading them gives a value or an error and never a panic.
 
+pub mod audit;
 mod bytes;
 pub mod changelog;
 pub mod container;
@@ -16,9 +17,10 @@ pub mod partition;
 pub mod schema;
 pub mod staging_key;
 
+pub use audit::{Audit, Auditor};
 pub use changelog::{ChangeRecord, decode_changelog, encode_changelog};
 pub use error::FormatError;
-pub use key::{decode_key, encode_key};
+pub use key::{decode_key, encode_key, has_own_schema};
 pub use label::{Labelled, Labeller, staging_rows};
 pub use manifest::{Manifest, PreviousDelta, TableManifest};
 pub use metadata::{Label, read_label, verify_crc};

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use deltakeep::backup::Summary;
+use deltakeep::catalog::Seen;
+use deltakeep::deliver::Message;
 use deltakeep::format::{Manifest, decode_changelog, decode_key, read_label, verify_crc};
-use deltakeep::model::{DeltaNum, MessageKey};
+use deltakeep::model::{DeltaNum, MessageKey, Offset, Partition};
 use deltakeep::testing::{Memory, Stored, TestRow, read_rows};
+use deltakeep::verify::{Asked, Level, Verifier};
 
 type Increments = BTreeMap<(DeltaNum, String), Vec<(MessageKey, Vec<u8>)>>;
 
@@ -37,7 +40,23 @@ pub fn check(memory: &Memory, summary: &Summary, seed: u64) {
         assert_eq!(complete.len(), 1, "seed {seed}: complete increments of delta {delta}");
         check_increment(memory, delta, complete[0].1, seed);
     }
+    check_verified(memory, seed);
     check_leavings(memory, summary, seed);
+}
+
+/// Whatever a run went through, `verify` finds nothing wrong with what it left in the topic.
+fn check_verified(memory: &Memory, seed: u64) {
+    let mut verifier = Verifier::new(Asked::default());
+    let topic = memory.lock().topic.clone();
+    for (partition, messages) in (0..).map(Partition).zip(&topic) {
+        for (offset, stored) in (0..).map(Offset).zip(messages) {
+            let Stored::Visible(Message { key, body, .. }) = stored else { continue };
+            verifier.see(Seen { partition, offset, key, body });
+        }
+    }
+    let report = verifier.finish(&vec![Offset(0); topic.len()]);
+    let found: Vec<_> = report.findings.list().filter(|f| f.kind.level() < Level::Note).collect();
+    assert!(found.is_empty(), "seed {seed}: {found:#?}");
 }
 
 fn check_increment(

@@ -20,4 +20,5 @@ mod seed_example;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_runs;
+mod verify;
 mod watching;

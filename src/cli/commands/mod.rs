@@ -12,6 +12,7 @@ mod pages;
 mod show;
 mod topic;
 mod unlock;
+mod verify;
 
 use std::path::Path;
 
@@ -47,6 +48,7 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         Task::Completions(shell) => pages::completions(shell),
         Task::Man => pages::manual(),
         Task::TopicShow(asked) => block_on(topic::show(output, asked)),
+        Task::Verify(asked) => block_on(verify::verify(output, asked)),
         Task::ConfigShow => config::show(shown, dir, output),
         Task::List(asked) => show::list(dir, &asked, output),
         Task::Status(StatusOf::Run(run, filter)) => show::status(dir, &run, &filter, output),

@@ -16,7 +16,8 @@ use crate::cli::progress::date_text;
 use crate::cli::topic_options::TopicSettings;
 use crate::cli::wiring::{self, WiringError};
 use crate::format;
-use crate::model::{DeltaDate, DeltaNum, IncrementId};
+use crate::model::{DeltaDate, DeltaNum, IncrementId, Offset};
+use crate::verify::{Level, Verifier};
 
 /// What was counted of an increment of a delta.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,10 @@ struct Inventory {
     datamarts: BTreeMap<String, OfDatamart>,
     /// Messages that are none of a backup.
     strangers: u64,
+    /// Holds them to what they promise.
+    verifier: Verifier,
+    /// What it found, by kind; where, is for `verify` to tell.
+    found: BTreeMap<&'static str, u64>,
 }
 
 /// `topic show`
@@ -56,6 +61,7 @@ pub async fn show(output: Output, asked: TopicSettings) -> Result<(), Failure> {
     let from: Vec<_> = state.ranges.iter().map(|(low, _)| *low).collect();
     let scanned = topic.scan(&from, &mut |message| seen.take(message)).await;
     scanned.map_err(WiringError::Topic)?;
+    seen.judge(&from);
     match output {
         Output::Json => say(&seen.json(&asked.topic, &state).to_string()),
         Output::Text => seen.lines(&asked.topic, &state).iter().for_each(|line| say(line)),
@@ -64,7 +70,15 @@ pub async fn show(output: Output, asked: TopicSettings) -> Result<(), Failure> {
 }
 
 impl Inventory {
+    fn judge(&mut self, lows: &[Offset]) {
+        let report = std::mem::take(&mut self.verifier).finish(lows);
+        let counts = report.findings.counts().iter();
+        let told = counts.filter(|(kind, _)| kind.level() < Level::Note);
+        self.found = told.map(|(kind, count)| (kind.name(), *count)).collect();
+    }
+
     fn take(&mut self, message: Seen<'_>) {
+        self.verifier.see(message);
         let Ok(key) = format::decode_key(message.key) else {
             self.strangers += 1;
             return;
@@ -117,6 +131,10 @@ impl Inventory {
         if self.strangers > 0 {
             lines.push(format!("{} messages are none of a backup", self.strangers));
         }
+        if !self.found.is_empty() {
+            let found: Vec<_> = self.found.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+            lines.push(format!("Found: {}; deltakeep verify tells where", found.join(", ")));
+        }
         lines
     }
 
@@ -129,6 +147,7 @@ impl Inventory {
             "forgets": state.finite_retention(),
             "datamarts": datamarts,
             "strangers": self.strangers,
+            "found": self.found,
         })
     }
 }
@@ -165,9 +184,7 @@ impl OfDatamart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        ChunkNumber, Datamart, MessageKey, Offset, Partition, StreamNumber, TableName,
-    };
+    use crate::model::{ChunkNumber, Datamart, MessageKey, Partition, StreamNumber, TableName};
 
     fn key(delta: u64, table: Option<&str>, chunk: u64) -> Vec<u8> {
         format::encode_key(&MessageKey {
@@ -199,6 +216,7 @@ mod tests {
         }
         let settings = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
         let state = TopicState { ranges: vec![(Offset(0), Offset(5))], settings };
+        seen.judge(&[Offset(0)]);
         let document = seen.json("keep", &state);
         let of = &document["datamarts"][0];
         assert_eq!((&document["partitions"], &document["strangers"]), (&1.into(), &1.into()));
@@ -209,6 +227,8 @@ mod tests {
         assert!(lines.contains("settings retention.ms=-1"), "{lines}");
         assert!(lines.contains("Datamart shop: 1 complete deltas from 0 to 0, 1 not"), "{lines}");
         assert!(lines.contains("INCOMPLETE, increment i1, 2 messages"), "{lines}");
+        assert!(lines.contains("Found: body 4, foreign 1, lost "), "{lines}");
+        assert_eq!(document["found"]["foreign"], 1, "{document}");
         assert!(!lines.contains("WARNING"), "{lines}");
         let settings = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         let state = TopicState { settings, ..state };
