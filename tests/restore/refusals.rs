@@ -252,3 +252,30 @@ async fn lost_messages_leave_gaps_and_an_increment_lost_later_is_named() {
     let fault = scenario.fault().await;
     assert!(matches!(fault, Fault::Disagrees(Disagreement::IncrementGone { .. })), "{fault:?}");
 }
+
+/// Identical second copies and messages of others change nothing.
+#[tokio::test(start_paused = true)]
+async fn doubled_and_foreign_messages_do_no_harm() {
+    for seed in 1..30 {
+        let mut scenario = Scenario::new(seed).await;
+        let copies: Vec<_> = scenario.memory.lock().topic.iter().flatten().cloned().collect();
+        for copy in copies {
+            let at = scenario.random(3);
+            let mut inner = scenario.memory.lock();
+            let partition = inner.topic.len() - 1;
+            match (at, copy) {
+                (0, Stored::Visible(message)) => {
+                    let home = message.partition.0 as usize;
+                    inner.topic[home].push(Stored::Visible(message));
+                }
+                (1, Stored::Visible(mut message)) => {
+                    message.key = b"somebody's".to_vec();
+                    inner.topic[partition].push(Stored::Visible(message));
+                }
+                _ => {}
+            }
+        }
+        scenario.finish().await;
+        judge::check(&scenario, None);
+    }
+}

@@ -27,6 +27,8 @@ pub struct Scenario {
     pub dates: Dates,
     pub skip: BTreeSet<u64>,
     pub seed: u64,
+    /// The journal lost its tail once.
+    pub cut: bool,
     starts: u32,
     partitions: u32,
     backups: u128,
@@ -82,6 +84,7 @@ impl Scenario {
             wanted: Wanted::default(),
             dates: Dates::Keep,
             skip: BTreeSet::new(),
+            cut: false,
             starts: 0,
             backups: 0,
             memory,
@@ -192,7 +195,7 @@ impl Scenario {
     /// is done: an open delta that a cut journal has forgotten is rolled back by hand.
     pub fn cures(&self, error: &RunError) -> bool {
         match &error.fault {
-            Fault::Held(deltakeep::restore::Holder::Hot(_)) => {
+            Fault::Held(deltakeep::restore::Holder::Hot(_)) if self.cut => {
                 self.target.zombies_end();
                 self.target.with(|store| store.rollback()).is_ok()
             }
