@@ -74,12 +74,17 @@ pub fn table() -> Table {
 /// Makes a staging topic of `chunks` full messages, spread over the partitions, one connector
 /// stream to each; and the one empty message of the removed rows.
 pub async fn fill(cluster: &Cluster, partitions: u32, chunks: u64) -> Filled {
+    fill_with(cluster, partitions, chunks, ROWS).await
+}
+
+/// The same with so many rows in a message.
+pub async fn fill_with(cluster: &Cluster, partitions: u32, chunks: u64, rows: u64) -> Filled {
     let topic = cluster.new_topic("staging", partitions).await;
     let delivery = Delivery::Idempotent;
     let sink = KafkaSink::new(cluster.brokers.clone(), cluster.admin.clone(), &topic, delivery);
     let mut lane = sink.open(RunId(Uuid::new_v4()), 0).await.expect("a lane");
     let mut filled = Filled { topic, ends: vec![0; partitions as usize], bytes: 0 };
-    let bodies: Vec<Vec<u8>> = (0..BODIES).map(|seed| body(seed as u64, ROWS)).collect();
+    let bodies: Vec<Vec<u8>> = (0..BODIES).map(|seed| body(seed as u64, rows)).collect();
     let each = chunks.div_ceil(u64::from(partitions));
     for chunk in 1..=each {
         for stream in 0..partitions {

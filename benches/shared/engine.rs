@@ -51,7 +51,7 @@ pub async fn back_up<J: Journal>(
 }
 
 /// As the command line has them.
-fn settings(topic: &str, threads: u32) -> Settings {
+pub fn settings(topic: &str, threads: u32) -> Settings {
     let datamart = Datamart::parse("shop").expect("a plain name");
     let nonce = AtomicU64::new(0);
     Settings {
@@ -142,7 +142,7 @@ impl Watch for Stopwatch {
 }
 
 /// The worlds.
-struct RealDelivery<J> {
+pub struct RealDelivery<J> {
     node: Memory,
     source: Unloaded,
     sink: KafkaSink,
@@ -151,7 +151,8 @@ struct RealDelivery<J> {
 }
 
 impl<J> RealDelivery<J> {
-    fn new(cluster: &Cluster, filled: &Filled, topic: &str) -> Self {
+    /// Over a staging topic that is filled already.
+    pub fn new(cluster: &Cluster, filled: &Filled, topic: &str) -> Self {
         let (brokers, admin) = (cluster.brokers.clone(), cluster.admin.clone());
         Self {
             node: node(),
@@ -203,7 +204,7 @@ fn node() -> Memory {
 }
 
 /// Unloads that are done already: every attempt is the filled topic, read by the real reader.
-struct Unloaded {
+pub struct Unloaded {
     source: ProstoreSource<Topics>,
     filled: Filled,
 }
@@ -267,7 +268,7 @@ impl Source for Unloaded {
 }
 
 /// Staging topics, of which only the reading is real.
-struct Topics(Staging);
+pub struct Topics(Staging);
 
 impl StagingTopics for Topics {
     type Reader = Messages;
@@ -308,7 +309,7 @@ impl StagingTopics for Topics {
 }
 
 /// Messages of the filled topic.
-struct Messages(StagingReader);
+pub struct Messages(StagingReader);
 
 impl StagedReader for Messages {
     async fn next(&mut self) -> Result<Option<StagedMessage>, SourceError> {

@@ -179,13 +179,12 @@ pub fn warn<W: World>(run: &Context<W>, draft: &Draft, topic: &TopicState) {
             "the topic lacks these deltas below its newest complete one: {deltas}; {fill}"
         ));
     }
-    for name in ["retention.ms", "retention.bytes"] {
-        let finite = topic.settings.get(name).filter(|value| value.as_str() != "-1");
-        if let Some(value) = finite.filter(|_| !run.settings.accept_retention) {
-            let topic = &run.settings.topic;
-            warn(format!("topic {topic} has {name}={value}: its oldest increments will vanish"));
-        }
+    let finite = topic.finite_retention();
+    for setting in finite.iter().filter(|_| !run.settings.accept_retention) {
+        let topic = &run.settings.topic;
+        warn(format!("topic {topic} has {setting}: its oldest increments will vanish"));
     }
+    run.tell(Event::Retention { finite });
 }
 
 /// Tells the watchers of the plan.

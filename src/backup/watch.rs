@@ -22,6 +22,11 @@ pub enum Event {
         /// How much of what was to be read.
         percent: u8,
     },
+    /// By which settings the backup topic forgets its oldest messages; none where it keeps all.
+    Retention {
+        /// Each as `name=value`.
+        finite: Vec<String>,
+    },
     /// Changes are denied now.
     Denied {
         /// With this code.

@@ -49,6 +49,16 @@ pub struct TopicState {
     pub settings: std::collections::BTreeMap<String, String>,
 }
 
+impl TopicState {
+    /// The settings by which the topic forgets its oldest messages, as `name=value`; empty where it
+    /// keeps all, as far as the brokers tell (D5 "Topics we create").
+    pub fn finite_retention(&self) -> Vec<String> {
+        let finite = |name: &&str| self.settings.get(*name).is_some_and(|value| value != "-1");
+        let names = ["retention.ms", "retention.bytes"].into_iter().filter(finite);
+        names.map(|name| format!("{name}={}", self.settings[name])).collect()
+    }
+}
+
 /// A message seen in the backup topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {

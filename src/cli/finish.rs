@@ -177,7 +177,7 @@ impl Report {
     pub fn deltas_behind(&self) -> Option<u64> {
         match &self.status {
             _ if self.exit == 0 => Some(0),
-            Some(status) if status.stage != Stage::Done => {
+            Some(status) if status.stage != Stage::Done && status.deltas > 0 => {
                 Some(status.deltas.saturating_sub(status.deltas_done) as u64)
             }
             _ => None,

@@ -141,6 +141,7 @@ impl Inner {
                 self.status.code = code.to_string();
                 self.status.history.lock_held = true;
             }
+            Event::Retention { finite } => self.status.history.retention = finite,
             Event::Allowed => self.status.history.lock_held = false,
             Event::Range { deltas, done } => {
                 (self.status.deltas, self.status.deltas_done) = (deltas.len(), done);

@@ -116,6 +116,8 @@ pub struct ResumeSettings {
     pub token: Option<Secret>,
     /// Whether the way of delivery was given again.
     pub delivery_given: bool,
+    /// Whether the patience with unloads was given again.
+    pub stall_given: bool,
     /// What was given again of the settings that the run keeps.
     pub again: Again,
     /// Whether only to print what is left.
@@ -294,6 +296,7 @@ fn resume(
         connection,
         token,
         delivery_given: again.delivery.is_some(),
+        stall_given: again.unload_stall.is_some(),
         again: Again::read(again)?,
         dry_run: again.dry_run,
         means: means(again)?,

@@ -43,6 +43,9 @@ pub struct Status {
     pub kafka_brokers_core: String,
     /// How messages are delivered.
     pub delivery: String,
+    /// Patience with an unload that does not grow, seconds; 0 in documents of earlier versions.
+    #[serde(default)]
+    pub unload_stall_seconds: u64,
     /// The lock's code word.
     pub code: String,
     /// When the run started, UTC.
@@ -80,6 +83,9 @@ pub struct History {
     pub resumes: u32,
     /// The lock was taken and not yet given back.
     pub lock_held: bool,
+    /// Settings by which the topic forgets its oldest increments, as `name=value`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retention: Vec<String>,
 }
 
 /// A store found below the state directory.
@@ -236,6 +242,7 @@ mod tests {
             kafka_brokers: "k:1".into(),
             kafka_brokers_core: "k:1".into(),
             delivery: "transactions".into(),
+            unload_stall_seconds: 0,
             code: "backup_db_1".into(),
             started: "2026-11-21T05:25:00Z".into(),
             updated: "2026-11-21T05:25:00Z".into(),

@@ -21,3 +21,4 @@ mod seed_example;
 mod support;
 mod two_runs;
 mod verify;
+mod watching;

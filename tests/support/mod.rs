@@ -97,6 +97,11 @@ pub fn partitions(brokers: &str, topic: &str) -> Option<usize> {
     block_on(admin(brokers).ranges(topic)).expect("ranges").map(|ranges| ranges.len())
 }
 
+/// Creates a topic of one partition with these settings.
+pub fn create_topic(brokers: &str, topic: &str, settings: &[(&str, &str)]) {
+    block_on(admin(brokers).create(topic, 1, settings)).expect("created");
+}
+
 pub fn delete_topic(brokers: &str, topic: &str) {
     block_on(admin(brokers).delete(topic)).expect("deleted");
 }

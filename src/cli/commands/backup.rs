@@ -169,6 +169,9 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
     if !asked.delivery_given {
         means.delivery = delivery_of(&status);
     }
+    if !asked.stall_given && status.unload_stall_seconds > 0 {
+        means.unload_stall = Duration::from_secs(status.unload_stall_seconds);
+    }
     let topic = status.topic.clone();
     let (world, addresses) =
         wiring::build(&connection, &topic, &means).await.map_err(|e| still_resumable(e.into()))?;
@@ -352,6 +355,8 @@ fn first_status(job: &Job) -> Status {
     let history = before.as_ref().map(|status| status.history.clone()).unwrap_or_default();
     let known = before.filter(|status| status.stage != Stage::Done);
     let known_resumes = known.is_some();
+    // A resume that fails before it reads the plan leaves as many deltas behind as there were.
+    let (deltas, deltas_done) = known.as_ref().map_or((0, 0), |s| (s.deltas, s.deltas_done));
     Status {
         pid: std::process::id(),
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
@@ -362,11 +367,12 @@ fn first_status(job: &Job) -> Status {
         kafka_brokers: job.addresses.backup.clone(),
         kafka_brokers_core: job.addresses.core.clone(),
         delivery: delivery_name(job.means.delivery),
+        unload_stall_seconds: job.means.unload_stall.as_secs(),
         code: known.as_ref().map(|s| s.code.clone()).unwrap_or_default(),
         started: known.map_or_else(now, |s| s.started),
         updated: now(),
-        deltas: 0,
-        deltas_done: 0,
+        deltas,
+        deltas_done,
         rows: 0,
         bytes: 0,
         history: History { resumes: if known_resumes { history.resumes } else { 0 }, ..history },

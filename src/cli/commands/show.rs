@@ -139,6 +139,10 @@ fn text(store: &Store) -> String {
     if let Some(time) = store.last_success() {
         lines.push(format!("last up to date {time}"));
     }
+    for setting in &status.history.retention {
+        let topic = &status.topic;
+        lines.push(format!("topic {topic} has {setting}: its oldest increments will vanish"));
+    }
     if let Some(failure) = &status.failure {
         lines.push(format!("stopped: {failure}"));
     }

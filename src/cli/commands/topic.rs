@@ -109,6 +109,9 @@ impl Inventory {
         let partitions = state.ranges.len();
         let mut lines =
             vec![format!("Topic {topic}: {partitions} partitions; settings {settings}")];
+        let forgets = state.finite_retention();
+        let warn = |setting| format!("WARNING {setting}: the oldest increments will vanish");
+        lines.extend(forgets.iter().map(warn));
         for (datamart, of) in &self.datamarts {
             let (complete, incomplete) = (of.catalog.complete(), of.catalog.incomplete());
             let range = match (complete.first_key_value(), complete.last_key_value()) {
@@ -141,6 +144,7 @@ impl Inventory {
             "topic": topic,
             "partitions": state.ranges.len(),
             "settings": state.settings,
+            "forgets": state.finite_retention(),
             "datamarts": datamarts,
             "strangers": self.strangers,
             "found": self.found,
@@ -225,5 +229,12 @@ mod tests {
         assert!(lines.contains("INCOMPLETE, increment i1, 2 messages"), "{lines}");
         assert!(lines.contains("Found: body 4, foreign 1, lost "), "{lines}");
         assert_eq!(document["found"]["foreign"], 1, "{document}");
+        assert!(!lines.contains("WARNING"), "{lines}");
+        let settings = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
+        let state = TopicState { settings, ..state };
+        assert!(
+            seen.lines("keep", &state).join("\n").contains("WARNING retention.ms=5: the oldest")
+        );
+        assert_eq!(seen.json("keep", &state)["forgets"], json!(["retention.ms=5"]));
     }
 }
