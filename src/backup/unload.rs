@@ -271,7 +271,7 @@ async fn seal_it<W: World>(
 
 /// Reads a part once and counts its rows. Nothing of a pair in parts may be delivered before all of
 /// them are known to be whole and to add up: what is delivered can only be taken back by writing
-/// the whole delta again (ADR 12).
+/// the whole delta again (ADR 15).
 async fn count_part<W: World>(
     run: &Context<W>,
     attempt: &Attempt,
