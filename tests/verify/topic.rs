@@ -68,7 +68,7 @@ impl Topic {
             && has(&|key| key.table.is_none() && key.chunk.0 == 2)
             && has(&|key| key.table.is_some() && key.is_last && key.chunk.0 == 1)
             && (8..25).contains(&of_first)
-            && self.parts().len() == 3
+            && self.in_parts() == "12233"
     }
 
     /// Only the messages of these deltas.
@@ -179,6 +179,11 @@ impl Topic {
 }
 
 impl Topic {
+    /// The parts that chunks name, in order.
+    pub fn in_parts(&self) -> String {
+        self.parts().iter().map(|(_, part)| *part).collect()
+    }
+
     /// Places of the chunks that name a part, with it, in order.
     pub fn parts(&self) -> Vec<(At, char)> {
         let part = |at: &At| Some((*at, char::from(self.at(*at).body[self.part_at(*at)?])));
