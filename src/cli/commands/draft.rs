@@ -19,7 +19,7 @@ pub fn text(topic: &str, draft: &Draft, estimate: &Estimate) -> String {
         format!("Changelog records: {}", draft.changes.0.len()),
     ];
     if !deltas.is_empty() {
-        amount(estimate, deltas.len(), &mut lines);
+        amount(estimate, &mut lines);
     }
     if !draft.incomplete.is_empty() {
         lines.push(format!("Incomplete in the topic: [{}]", numbers(&draft.incomplete)));
@@ -38,12 +38,12 @@ fn numbers(deltas: &[DeltaNum]) -> String {
     deltas.iter().map(DeltaNum::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn amount(estimate: &Estimate, deltas: usize, lines: &mut Vec<String>) {
+fn amount(estimate: &Estimate, lines: &mut Vec<String>) {
     let Estimate { pairs, looked_at, unloads, uncounted, added, removed, messages, .. } = estimate;
-    lines.push(format!("In {deltas} deltas, {pairs} times a table"));
+    lines.push(format!("Pairs of delta and table: {pairs}"));
     if estimate.is_cut() {
         lines.push(format!(
-            "The node was asked about the first {looked_at} of these only; what follows is theirs"
+            "The node was asked about the first {looked_at} of them only; what follows is theirs"
         ));
     }
     let filled: Vec<_> = estimate.deltas.iter().filter(|d| !d.unloads.is_empty()).collect();
