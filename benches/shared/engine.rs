@@ -15,11 +15,11 @@ use deltakeep::extract::source::{
     connector_key,
 };
 use deltakeep::extract::staging::{Staging, StagingReader};
-use deltakeep::extract::{Discard, Seal, Source, SourceError, UnloadStep};
+use deltakeep::extract::{Discard, Half, Seal, Source, SourceError, UnloadStep};
 use deltakeep::journal::{Journal, JournalError, Record, Saved, Shape};
 use deltakeep::model::{
-    Attempt, AttemptName, Change, Datamart, Delta, DeltaDate, DeltaNum, LockCode, Owner, Part,
-    Partition, RunId, Table,
+    Attempt, AttemptName, Change, Datamart, Datasource, Delta, DeltaDate, DeltaNum, LockCode,
+    Owner, Part, Partition, RunId, Table,
 };
 use deltakeep::testing::Memory;
 use tokio::sync::watch;
@@ -244,6 +244,16 @@ impl Source for Unloaded {
     ) -> Result<Seal, SourceError> {
         let (statement, message) = (attempt.name.0.clone(), "no parts here".to_owned());
         Err(SourceError::PartRefused { statement, message })
+    }
+
+    async fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        self.source.rows(delta, table, datasource, half).await
     }
 
     async fn read(

@@ -22,7 +22,7 @@ pub async fn count<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault>
     if known || pair.delta.cn_from >= pair.delta.cn_to {
         return Ok(());
     }
-    let datasource = unload::datasource(run, pair).await?;
+    let datasource = unload::datasource(run, pair.delta.num, &pair.table).await?;
     let counts = ask(run, pair, datasource.as_ref()).await?;
     let (delta, issue, table) = pair.key();
     if counts.is_none() {

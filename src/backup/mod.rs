@@ -7,6 +7,7 @@ mod context;
 mod decide;
 mod delta;
 mod entry;
+mod estimate;
 mod fault;
 mod horizon;
 mod keys;
@@ -29,6 +30,7 @@ pub use decide::{
     DeltaDecision, PairDecision, Segment, StreamWork, decide_delta, decide_pair, source_of,
 };
 pub use entry::TailReader;
+pub use estimate::{Changed, Estimate, Estimated, MOST_QUESTIONS};
 pub use fault::{Disagreement, Fault, Holder, Place, Refusal, RunError};
 pub use horizon::{Horizon, Pin};
 pub use own::{GivenBack, give_back};

@@ -55,10 +55,15 @@ impl Pair {
 
     /// Columns that sums are computed over: datasources print floating numbers differently (D4.5).
     pub fn sum_columns(&self) -> Vec<String> {
-        let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
-        let columns = self.table.columns.iter().filter(|c| exact(c.kind));
-        columns.map(|column| column.name.clone()).collect()
+        sum_columns(&self.table)
     }
+}
+
+/// As [`Pair::sum_columns`].
+pub fn sum_columns(table: &Table) -> Vec<String> {
+    let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
+    let columns = table.columns.iter().filter(|c| exact(c.kind));
+    columns.map(|column| column.name.clone()).collect()
 }
 
 /// What opening a pair leads to.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::extract::{ChunkReader, Node, Seal, Source, SourceError, UnloadStep};
 use crate::format;
 use crate::journal::Fact;
-use crate::model::{Attempt, AttemptName, Datasource, Delta, Part, Partition};
+use crate::model::{Attempt, AttemptName, Datasource, Delta, DeltaNum, Part, Partition, Table};
 use crate::plan;
 
 use super::context::{Context, Settings, World};
@@ -174,7 +174,7 @@ async fn attempt<W: World>(
     let counted = run.ledger.look(|state| state.keys.get(&pair.key()).cloned());
     let datasource = match counted {
         Some(keys) => keys.datasource,
-        None => datasource(run, pair).await?,
+        None => datasource(run, pair.delta.num, &pair.table).await?,
     };
     Ok(Attempt {
         name: AttemptName::new(run.run(), pair.delta.num, pair.number, number, nonce),
@@ -198,15 +198,16 @@ pub fn chunk_size<W: World>(run: &Context<W>, pair: &Pair) -> u32 {
 /// Those of the node.
 pub async fn datasource<W: World>(
     run: &Context<W>,
-    pair: &Pair,
+    delta: DeltaNum,
+    table: &Table,
 ) -> Result<Option<Datasource>, Fault> {
     let asked = run.shape().datasource.map(Datasource);
-    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), &pair.table, None) {
+    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), table, None) {
         return Ok(chosen);
     }
-    let preferred = run.world.node().preferred(pair.delta.num, &pair.table).await?;
+    let preferred = run.world.node().preferred(delta, table).await?;
     let preferred = Some(preferred.as_ref());
-    Ok(plan::choose_datasource(asked.as_ref(), &pair.table, preferred).flatten())
+    Ok(plan::choose_datasource(asked.as_ref(), table, preferred).flatten())
 }
 
 /// The outer error stops the run, the inner one is the unload's own.

@@ -14,7 +14,9 @@ use super::{
     ChunkReader, Discard, Half, Rows, Seal, Source, SourceError, StagedChunk, UnloadStep, sql,
 };
 use crate::format;
-use crate::model::{Attempt, AttemptName, DeltaNum, Part, Partition, RunId, Table, TableName};
+use crate::model::{
+    Attempt, AttemptName, Datasource, DeltaNum, Part, Partition, RunId, Table, TableName,
+};
 
 /// A message of a staging topic as it lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +207,7 @@ impl<T: StagingTopics> ProstoreSource<T> {
             if arrival.is_nothing() {
                 return Ok(false);
             }
-            let rows = self.node.count_rows(attempt, table, rows).await?;
+            let rows = self.selected(attempt, table, rows).await?;
             if arrival.is_whole(rows) {
                 tracing::info!(attempt = %attempt.name, rows, "all came though no answer did");
                 return Ok(true);
@@ -213,6 +215,21 @@ impl<T: StagingTopics> ProstoreSource<T> {
             if self.topics.quiet(&attempt.name, self.patience.quiet).await? {
                 return Ok(false);
             }
+        }
+    }
+
+    /// How many rows a statement of an unload selects in its datasource.
+    async fn selected(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<u64, SourceError> {
+        match rows {
+            Rows::Half(half) => {
+                self.rows(attempt.delta, table, attempt.datasource.as_ref(), half).await
+            }
+            Rows::Part(part) => self.node.count_part(attempt, table, part).await,
         }
     }
 
@@ -340,6 +357,16 @@ impl<T: StagingTopics> Source for ProstoreSource<T> {
         tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> Result<Seal, SourceError> {
         self.unload_all(attempt, table, &[Rows::Part(part)], tell).await
+    }
+
+    async fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        self.node.count_rows(delta, table, datasource, half).await
     }
 
     async fn read(

@@ -4,7 +4,7 @@
 use crate::extract::{
     ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep,
 };
-use crate::model::{Attempt, AttemptName, Part, Partition, RunId, Table};
+use crate::model::{Attempt, AttemptName, Datasource, DeltaNum, Part, Partition, RunId, Table};
 
 use super::rows::{TestRow, staging_body};
 use super::world::{Inner, Memory};
@@ -197,6 +197,16 @@ impl Source for Memory {
         self.insert(attempt, Half::of(part), tell, |inner| inner.rows_of_part(attempt, part))
             .await?;
         self.seal(attempt, tell).await
+    }
+
+    async fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        _datasource: Option<&Datasource>,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        Ok(self.call("count", |inner| inner.half(delta, &table.name, half).len() as u64).await)
     }
 
     async fn read(

@@ -17,7 +17,7 @@ use self::http::Http;
 use self::refusal::Refusal;
 use self::reply::{BadValue, Row};
 use super::sql::{self, BadName, Sum};
-use super::{Allow, Count, Deny, Half, Mark, Marker, Node, Rows, SourceError, Sums, Tables};
+use super::{Allow, Count, Deny, Half, Mark, Marker, Node, SourceError, Sums, Tables};
 use crate::model::{
     Attempt, AttemptName, Change, ChangeLog, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
     LockCode, Owner, Part, Table, TableName,
@@ -177,23 +177,40 @@ impl ProstoreNode {
         }
     }
 
-    /// How many rows a statement of an unload selects in its datasource.
+    /// How many rows a part of a pair with repeated keys has in its datasource.
+    ///
+    /// # Errors
+    /// As any question.
+    pub async fn count_part(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        part: Part,
+    ) -> Result<u64, SourceError> {
+        let sql = self.checked(sql::count_part(self.datamart(), attempt, table, part))?;
+        self.ask_count(&sql).await
+    }
+
+    /// How many rows a half of a (delta, table) has in this datasource.
     ///
     /// # Errors
     /// As any question.
     pub async fn count_rows(
         &self,
-        attempt: &Attempt,
+        delta: DeltaNum,
         table: &Table,
-        rows: Rows,
+        datasource: Option<&Datasource>,
+        half: Half,
     ) -> Result<u64, SourceError> {
-        let sql = self.checked(match rows {
-            Rows::Half(half) => sql::count_rows(self.datamart(), attempt, table, half),
-            Rows::Part(part) => sql::count_part(self.datamart(), attempt, table, part),
-        })?;
-        let reply = self.ask(&sql).await?;
-        let count = self.rows(&sql, &reply, |row| row.number("c"))?.pop();
-        count.ok_or_else(|| self.http.unreadable(&sql, "no count"))
+        let sql = sql::count_rows(self.datamart(), delta, table, datasource, half);
+        let sql = self.checked(sql)?;
+        self.ask_count(&sql).await
+    }
+
+    async fn ask_count(&self, sql: &str) -> Result<u64, SourceError> {
+        let reply = self.ask(sql).await?;
+        let count = self.rows(sql, &reply, |row| row.number("c"))?.pop();
+        count.ok_or_else(|| self.http.unreadable(sql, "no count"))
     }
 
     /// Drops the external table of an attempt; none there is as good.
