@@ -15,11 +15,11 @@ use deltakeep::extract::source::{
     connector_key,
 };
 use deltakeep::extract::staging::{Staging, StagingReader};
-use deltakeep::extract::{Discard, Seal, Source, SourceError, UnloadStep};
+use deltakeep::extract::{Discard, Half, Seal, Source, SourceError, UnloadStep};
 use deltakeep::journal::{Journal, JournalError, Record, Saved, Shape};
 use deltakeep::model::{
-    Attempt, AttemptName, Change, Datamart, Delta, DeltaDate, DeltaNum, LockCode, Owner, Partition,
-    RunId, Table,
+    Attempt, AttemptName, Change, Datamart, Datasource, Delta, DeltaDate, DeltaNum, LockCode,
+    Owner, Partition, RunId, Table,
 };
 use deltakeep::testing::Memory;
 use tokio::sync::watch;
@@ -232,6 +232,16 @@ impl Source for Unloaded {
         _tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> Result<Seal, SourceError> {
         Ok(Seal { ends: self.filled.ends.clone() })
+    }
+
+    async fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        self.source.rows(delta, table, datasource, half).await
     }
 
     async fn read(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::extract::{Node, Seal, Source, SourceError, Sums, UnloadStep};
 use crate::journal::{Fact, StreamKey};
 use crate::model::{
-    Attempt, AttemptName, ColumnType, Datasource, Delta, IncrementId, StreamNumber, Table,
+    Attempt, AttemptName, ColumnType, Datasource, Delta, DeltaNum, IncrementId, StreamNumber, Table,
 };
 use crate::plan;
 
@@ -58,10 +58,15 @@ impl Pair {
 
     /// Columns that sums are computed over: datasources print floating numbers differently (D4.5).
     pub fn sum_columns(&self) -> Vec<String> {
-        let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
-        let columns = self.table.columns.iter().filter(|c| exact(c.kind));
-        columns.map(|column| column.name.clone()).collect()
+        sum_columns(&self.table)
     }
+}
+
+/// As [`Pair::sum_columns`].
+pub fn sum_columns(table: &Table) -> Vec<String> {
+    let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
+    let columns = table.columns.iter().filter(|c| exact(c.kind));
+    columns.map(|column| column.name.clone()).collect()
 }
 
 /// What opening a pair leads to.
@@ -190,7 +195,7 @@ async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result
         name: AttemptName::new(run.run(), pair.delta.num, pair.number, number, nonce),
         delta: pair.delta.num,
         table: pair.table.name.clone(),
-        datasource: datasource(run, pair, shape.datasource.map(Datasource)).await?,
+        datasource: datasource(run, pair.delta.num, &pair.table).await?,
         partitions: shape.threads,
         chunk_size: chunk_size(run, pair),
     })
@@ -216,17 +221,21 @@ pub fn reissue_smaller<W: World>(
 }
 
 /// Named in every statement: halves of two datasources must never mix (D4.4).
-async fn datasource<W: World>(
+///
+/// # Errors
+/// Those of the node.
+pub async fn datasource<W: World>(
     run: &Context<W>,
-    pair: &Pair,
-    asked: Option<Datasource>,
+    delta: DeltaNum,
+    table: &Table,
 ) -> Result<Option<Datasource>, Fault> {
-    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), &pair.table, None) {
+    let asked = run.shape().datasource.map(Datasource);
+    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), table, None) {
         return Ok(chosen);
     }
-    let preferred = run.world.node().preferred(pair.delta.num, &pair.table).await?;
+    let preferred = run.world.node().preferred(delta, table).await?;
     let preferred = Some(preferred.as_ref());
-    Ok(plan::choose_datasource(asked.as_ref(), &pair.table, preferred).flatten())
+    Ok(plan::choose_datasource(asked.as_ref(), table, preferred).flatten())
 }
 
 /// The outer error stops the run, the inner one is the unload's own.

@@ -16,6 +16,7 @@ use crate::plan;
 use super::context::{Context, Settings, Totals, World};
 use super::delta::{self, Pass};
 use super::entry;
+use super::estimate::{self, Estimate};
 use super::fault::{Fault, RunError};
 use super::ledger::Ledger;
 use super::own;
@@ -106,6 +107,14 @@ impl<W: World> Backup<W> {
     pub async fn draft(&self) -> Result<Draft, RunError> {
         let drafted = planning::draft(&self.run, &mut Reading::default()).await;
         drafted.map_err(untouched)
+    }
+
+    /// What a draft amounts to, asking the node at most about `most` times; nothing is touched.
+    ///
+    /// # Errors
+    /// As [`Backup::execute`].
+    pub async fn estimate(&self, draft: &Draft, most: u64) -> Result<Estimate, RunError> {
+        estimate::estimate(&self.run, draft, most).await.map_err(untouched)
     }
 
     /// Brings the run to its end, from wherever its journal says it is.

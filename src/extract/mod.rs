@@ -313,6 +313,15 @@ pub trait Source: Send + Sync + 'static {
         tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> impl Future<Output = Result<Seal, SourceError>> + Send;
 
+    /// How many rows a half of a (delta, table) has in this datasource: what an unload would bring.
+    fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        half: Half,
+    ) -> impl Future<Output = Result<u64, SourceError>> + Send;
+
     /// Opens a sealed partition for reading from `from` (an offset) up to `end`.
     fn read(
         &self,

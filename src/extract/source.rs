@@ -12,7 +12,9 @@ use super::arrival::Arrival;
 use super::prostore::{ProstoreNode, names_the_size};
 use super::{ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep, sql};
 use crate::format;
-use crate::model::{Attempt, AttemptName, DeltaNum, Partition, RunId, Table, TableName};
+use crate::model::{
+    Attempt, AttemptName, Datasource, DeltaNum, Partition, RunId, Table, TableName,
+};
 
 /// A message of a staging topic as it lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +205,7 @@ impl<T: StagingTopics> ProstoreSource<T> {
             if arrival.is_nothing() {
                 return Ok(false);
             }
-            let rows = self.node.count_rows(attempt, table, half).await?;
+            let rows = self.rows(attempt.delta, table, attempt.datasource.as_ref(), half).await?;
             if arrival.is_whole(rows) {
                 tracing::info!(attempt = %attempt.name, rows, "all came though no answer did");
                 return Ok(true);
@@ -300,6 +302,16 @@ impl<T: StagingTopics> Source for ProstoreSource<T> {
         self.node.drop_download(&attempt.name).await?;
         tell(UnloadStep::TableDropped);
         Ok(Seal { ends })
+    }
+
+    async fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        self.node.count_rows(delta, table, datasource, half).await
     }
 
     async fn read(

@@ -4,7 +4,7 @@
 use crate::extract::{
     ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep,
 };
-use crate::model::{Attempt, AttemptName, Partition, RunId, Table};
+use crate::model::{Attempt, AttemptName, Datasource, DeltaNum, Partition, RunId, Table};
 
 use super::rows::{TestRow, staging_body};
 use super::world::{Inner, Memory};
@@ -132,6 +132,16 @@ impl Source for Memory {
         let ends = self.call("ends", |inner| inner.staging.get(name).cloned()).await;
         let ends = ends.map(|s| s.partitions.iter().map(|p| p.len() as u64).collect());
         Ok(Seal { ends: ends.unwrap_or_default() })
+    }
+
+    async fn rows(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        _datasource: Option<&Datasource>,
+        half: Half,
+    ) -> Result<u64, SourceError> {
+        Ok(self.call("count", |inner| inner.half(delta, &table.name, half).len() as u64).await)
     }
 
     async fn read(

@@ -4,6 +4,7 @@
 #![cfg(feature = "demo")]
 
 mod counted;
+mod estimate;
 mod faults;
 mod history;
 mod rig;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deltakeep::backup::{Backup, Event, RunError, Settings, Summary, Watch, World};
+use deltakeep::backup::{Backup, Estimate, Event, RunError, Settings, Summary, Watch, World};
 use deltakeep::catalog::TopicReader;
 use deltakeep::cli::wiring::{RealWorld, assemble};
 use deltakeep::extract::prostore::{ProstoreNode, Timeouts};
@@ -102,6 +102,22 @@ impl Rig {
         let backup =
             Backup::open(self.world(), journal, self.settings(), Arc::new(watch.clone()), stop);
         backup.expect("the journal opens").execute().await
+    }
+
+    /// What a dry run foretells.
+    pub async fn estimate(&self, most: u64) -> Estimate {
+        let journal = SledJournal::open(&self.folder.path().join("dry-run")).expect("a journal");
+        let (_never, stop) = watch::channel(false);
+        let watch = Arc::new(Warnings::default());
+        let backup = Backup::open(self.world(), journal, self.settings(), watch, stop);
+        let backup = backup.expect("the journal opens");
+        let draft = backup.draft().await.expect("a draft");
+        backup.estimate(&draft, most).await.expect("an estimate")
+    }
+
+    /// There is no backup topic yet.
+    pub async fn no_topic(&self) -> bool {
+        self.world().topic().state().await.expect("a state").is_none()
     }
 
     fn settings(&self) -> Settings {

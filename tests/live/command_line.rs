@@ -130,6 +130,8 @@ fn a_dry_run_touches_nothing() {
     let json = rig.keep.expect(0, &rig.words(&["--dryRun", "--output", "json"]));
     let json: Value = serde_json::from_str(&json.stdout).expect("one document");
     assert_eq!((&json["deltas"], &json["dryRun"]), (&serde_json::json!([0, 1]), &true.into()));
+    let rows = json["estimate"]["rowsAdded"].as_u64().expect("a number");
+    assert!(rows > 0 && text.stdout.contains(&format!("Rows: {rows} added, ")), "{text}");
     assert_untouched(&rig, calls);
     assert_eq!(partitions(&kafka(), &rig.topic), None);
     let list = rig.keep.expect(0, &["list"]);

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::backup::{self, Backup, Draft, Event, Summary, Watch};
+use crate::backup::{self, Backup, Draft, Estimate, Event, RunError, Summary, Watch};
 use crate::catalog::cache::CacheFile;
 use crate::cli::args::{Delivery, OnUnfinished, Output};
+use crate::cli::commands::draft;
 use crate::cli::connect::Connection;
 use crate::cli::console::{Console, say};
 use crate::cli::exit_code::{ExitCode, Failure};
@@ -24,7 +25,7 @@ use crate::cli::wiring::{self, Addresses, RealWorld};
 use crate::extract::prostore::Secret;
 use crate::journal::Shape;
 use crate::journal::sled_store::{Kind, SledJournal, store_path};
-use crate::model::{Datamart, DeltaNum, LockCode, Owner, RunId};
+use crate::model::{Datamart, LockCode, Owner, RunId};
 
 /// Everything one execution needs.
 #[derive(Clone)]
@@ -423,17 +424,24 @@ async fn dry_run(job: &Job, stop: &Stop) -> Result<(), Failure> {
     let catalog = job.catalog.clone().only_read();
     let throw_away = Job { path: folder.join("dry-run"), catalog, ..job.clone() };
     let drafted = match open(&throw_away, stop, watchers(job, true)) {
-        Ok(backup) => Ok(backup.draft().await),
+        Ok(backup) => Ok(estimated(&backup).await),
         Err(failure) => Err(failure),
     };
     let _ = std::fs::remove_dir_all(&folder);
     let drafted = drafted?;
-    let draft = drafted.map_err(|error| report::of_run(&error, stop.1.first()))?;
+    let (draft, estimate) = drafted.map_err(|error| report::of_run(&error, stop.1.first()))?;
+    let (topic, datamart) = (job.topic.as_str(), job.connection.datamart.as_str());
     say(&match job.output {
-        Output::Json => draft_json(job, &draft),
-        Output::Text => draft_text(job, &draft),
+        Output::Json => draft::json(topic, datamart, &draft, &estimate),
+        Output::Text => draft::text(topic, &draft, &estimate),
     });
     Ok(())
+}
+
+async fn estimated(backup: &Backup<RealWorld>) -> Result<(Draft, Estimate), RunError> {
+    let draft = backup.draft().await?;
+    let estimate = backup.estimate(&draft, backup::MOST_QUESTIONS).await?;
+    Ok((draft, estimate))
 }
 
 /// What a fresh run would do, worked out beside a journal that is thrown away.
@@ -464,46 +472,6 @@ pub(super) async fn draft_aside(
     // What stays behind wastes a little space and harms nothing.
     let _ = std::fs::remove_dir_all(&folder);
     drafted
-}
-
-fn numbers(deltas: &[DeltaNum]) -> String {
-    deltas.iter().map(DeltaNum::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn draft_text(job: &Job, draft: &Draft) -> String {
-    let deltas: Vec<_> = draft.deltas.iter().map(|d| d.num.to_string()).collect();
-    let tables: Vec<_> = draft.tables.iter().map(|t| t.name.0.as_str()).collect();
-    let mut lines = vec![
-        format!("Deltas to back up into topic {}: [{}]", job.topic, deltas.join(", ")),
-        format!("Tables: [{}]", tables.join(", ")),
-        format!("Changelog records: {}", draft.changes.0.len()),
-    ];
-    if !draft.incomplete.is_empty() {
-        lines.push(format!("Incomplete in the topic: [{}]", numbers(&draft.incomplete)));
-    }
-    if !draft.missing.is_empty() {
-        lines.push(format!("Missing in the topic: [{}]", numbers(&draft.missing)));
-    }
-    if draft.topic.is_none() {
-        lines.push(format!("Topic {} does not exist and would be created", job.topic));
-    }
-    lines.push("Nothing was touched".to_owned());
-    lines.join("\n")
-}
-
-fn draft_json(job: &Job, draft: &Draft) -> String {
-    serde_json::json!({
-        "dryRun": true,
-        "topic": job.topic,
-        "topicExists": draft.topic.is_some(),
-        "datamart": job.connection.datamart.as_str(),
-        "deltas": draft.deltas.iter().map(|d| d.num.0).collect::<Vec<_>>(),
-        "tables": draft.tables.iter().map(|t| t.name.0.as_str()).collect::<Vec<_>>(),
-        "changes": draft.changes.0.len(),
-        "incomplete": draft.incomplete.iter().map(|d| d.0).collect::<Vec<_>>(),
-        "missing": draft.missing.iter().map(|d| d.0).collect::<Vec<_>>(),
-    })
-    .to_string()
 }
 
 fn dry_run_of_resume(job: &Job, output: Output) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod cleanup;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod draft;
 mod findings;
 mod pages;
 mod show;

@@ -156,17 +156,19 @@ impl ProstoreNode {
         self.http.unlimited(&sql).await.map(drop)
     }
 
-    /// How many rows a half of an attempt has in its datasource.
+    /// How many rows a half of a (delta, table) has in this datasource.
     ///
     /// # Errors
     /// As any question.
     pub async fn count_rows(
         &self,
-        attempt: &Attempt,
+        delta: DeltaNum,
         table: &Table,
+        datasource: Option<&Datasource>,
         half: Half,
     ) -> Result<u64, SourceError> {
-        let sql = self.checked(sql::count_rows(self.datamart(), attempt, table, half))?;
+        let sql = sql::count_rows(self.datamart(), delta, table, datasource, half);
+        let sql = self.checked(sql)?;
         let reply = self.ask(&sql).await?;
         let count = self.rows(&sql, &reply, |row| row.number("c"))?.pop();
         count.ok_or_else(|| self.http.unreadable(&sql, "no count"))

@@ -181,19 +181,20 @@ pub fn unload(
     ))
 }
 
-/// Counts the rows of one half in the datasource of the attempt; the number is called `c`.
+/// Counts the rows of one half in this datasource; the number is called `c`.
 ///
 /// # Errors
 /// [`BadName`] where a name is none.
 pub fn count_rows(
     datamart: &Datamart,
-    attempt: &Attempt,
+    delta: DeltaNum,
     table: &Table,
+    datasource: Option<&Datasource>,
     half: Half,
 ) -> Result<String, BadName> {
     let from = qualified(datamart, &table.name.0)?;
-    let period = system_time(half, attempt.delta);
-    let datasource = datasource_clause(attempt.datasource.as_ref());
+    let period = system_time(half, delta);
+    let datasource = datasource_clause(datasource);
     Ok(format!("SELECT count(*) AS c FROM {from} {period}{datasource}"))
 }
 
