@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::future::try_join_all;
+
 use crate::catalog::{Seen, TopicReader, TopicState};
 use crate::deliver::Sink;
 use crate::format;
@@ -36,10 +38,7 @@ pub async fn enter<W: World>(
 ) -> Result<Entry<<W::Sink as Sink>::Lane>, Fault> {
     // A lane of a topic that is gone would only be refused.
     require_topic(run, planned).await?;
-    let mut lanes = Vec::new();
-    for lane in 0..run.shape().threads {
-        lanes.push(run.world.sink().open(run.run(), lane).await?);
-    }
+    let lanes = open_lanes(run).await?;
     run.world.sink().settle().await?;
     let tail = read_tail(run, planned).await?;
     Ok(Entry { lanes, tail })
@@ -52,11 +51,15 @@ pub async fn enter<W: World>(
 /// Those of the brokers.
 pub async fn fence<W: World>(run: &Context<W>) -> Result<(), Fault> {
     if run.world.topic().state().await?.is_some() {
-        for lane in 0..run.shape().threads {
-            drop(run.world.sink().open(run.run(), lane).await?);
-        }
+        drop(open_lanes(run).await?);
     }
     Ok(())
+}
+
+/// All lanes at once: to enter one takes brokers some hundred milliseconds.
+async fn open_lanes<W: World>(run: &Context<W>) -> Result<Vec<<W::Sink as Sink>::Lane>, Fault> {
+    let sink = run.world.sink();
+    Ok(try_join_all((0..run.shape().threads).map(|lane| sink.open(run.run(), lane))).await?)
 }
 
 /// The topic as it stands, where it is still the one that the run began with.

@@ -202,4 +202,17 @@ mod tests {
             assert!(reports.is_empty());
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_never_acknowledged_counts_as_undelivered() {
+        let reports = Reports::default();
+        reports.arrive(reports.expect(3), 7);
+        assert!(reports.all().await.is_ok());
+        reports.expect(5);
+        // Neither as delivered nor as no longer under way.
+        for waited in [reports.all().await, reports.room(4, 6).await] {
+            let told = waited.map_err(|(failure, _)| failure.kind);
+            assert_eq!(told, Err(FailureKind::Unreachable));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The three brokers of scripts/servers: who leads what, killed, frozen, started again. Owns them
 //! for one test at a time, and leaves them as it found them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 
 use crate::support::{eventually, setting};
 
@@ -30,7 +32,9 @@ impl Cluster {
         cluster
     }
 
-    /// Starts those that do not run, and waits until each knows of all.
+    /// Starts those that do not run, and waits until all tell the same and every replica has
+    /// everything. A leader that stood still believes for a while after it wakes that it leads, and
+    /// shows the end of the topic as it was: whoever reads there then misses what came since.
     pub fn heal(&self) {
         for broker in 1..=3 {
             if let Some(pid) = pid(broker) {
@@ -38,11 +42,10 @@ impl Cluster {
             }
         }
         servers(&["up", "cluster"]);
-        let whole = || {
-            let seen = self.metadata(None);
-            seen.is_some_and(|(brokers, _)| brokers == 3)
-        };
-        assert!(eventually(Duration::from_secs(30), whole), "the cluster does not come back");
+        assert!(
+            eventually(Duration::from_secs(60), || self.is_whole()),
+            "the cluster does not come back"
+        );
     }
 
     /// kill -9.
@@ -60,20 +63,52 @@ impl Cluster {
 
     /// Who leads the first partition of a topic.
     pub fn leader(&self, topic: &str) -> i32 {
-        let (_, leader) = self.metadata(Some(topic)).expect("metadata");
-        leader.filter(|leader| *leader > 0).expect("a leader")
+        let metadata = ask(&self.brokers, Some(topic)).expect("metadata");
+        let leader = metadata.topics()[0].partitions()[0].leader();
+        assert!(leader > 0, "a leader");
+        leader
     }
 
-    /// How many brokers are alive, and the leader of the topic's first partition.
-    fn metadata(&self, topic: Option<&str>) -> Option<(usize, Option<i32>)> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers);
-        let consumer: BaseConsumer = config.create().expect("a client");
-        let metadata = consumer.fetch_metadata(topic, ASK).ok()?;
-        let partitions = metadata.topics().first().map(|topic| topic.partitions());
-        let leader = partitions.and_then(|all| all.first().map(|first| first.leader()));
-        Some((metadata.brokers().len(), leader))
+    fn is_whole(&self) -> bool {
+        let mut views = self.brokers.split(',').map(view);
+        let Some(Some(first)) = views.next() else { return false };
+        first.iter().all(|partition| partition.in_sync.len() == 3)
+            && views.all(|view| view.as_ref() == Some(&first))
     }
+}
+
+/// A partition as a broker tells of it.
+#[derive(PartialEq)]
+struct Told {
+    topic: String,
+    leader: i32,
+    in_sync: BTreeSet<i32>,
+}
+
+/// All partitions as this broker sees them; none where it does not know of three brokers. A new
+/// client asks the one broker that it was given.
+fn view(broker: &str) -> Option<Vec<Told>> {
+    let metadata = ask(broker, None).filter(|metadata| metadata.brokers().len() == 3)?;
+    let mut topics: Vec<_> = metadata.topics().iter().collect();
+    topics.sort_by_key(|topic| topic.name());
+    let of = |topic: &MetadataTopic| {
+        let mut partitions: Vec<_> = topic.partitions().iter().collect();
+        partitions.sort_by_key(|partition| partition.id());
+        let told = |partition: &&MetadataPartition| Told {
+            topic: topic.name().to_owned(),
+            leader: partition.leader(),
+            in_sync: partition.isr().iter().copied().collect(),
+        };
+        partitions.iter().map(told).collect::<Vec<_>>()
+    };
+    Some(topics.into_iter().flat_map(of).collect())
+}
+
+fn ask(brokers: &str, topic: Option<&str>) -> Option<Metadata> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    let consumer: BaseConsumer = config.create().expect("a client");
+    consumer.fetch_metadata(topic, ASK).ok()
 }
 
 impl Drop for Cluster {
