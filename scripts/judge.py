@@ -143,6 +143,8 @@ class Increment:
         self.totals = collections.defaultdict(set)
         self.digests = collections.defaultdict(Digest)
         self.changes, self.labels, self.copies = {}, {}, 0
+        # table -> {chunk: deltakeep.part or None}, in the order of arrival
+        self.parts = collections.defaultdict(dict)
 
     def take(self, key, key_bytes, body_bytes, partition, allow_copies):
         table, stream, chunk = key["tableName"], key["streamNumber"], key["chunkNumber"]
@@ -180,9 +182,12 @@ class Increment:
         fields = [field["name"] for field in reader.writer_schema["fields"]]
         if fields[-1:] != ["sys_op"] or reader.writer_schema["name"] != "row":
             self.problems.append(f"{where}: not the schema of a data body")
+        part = self.parts[table][chunk] = reader.metadata.get("deltakeep.part")
         names = hashlib.sha256(repr(fields).encode())
         for row in records:
             sys_op = row.pop("sys_op", None)
+            if part is not None and (part == "2") != (sys_op == 1):
+                self.problems.append(f"{where}: sys_op {sys_op} in part {part}")
             self.digests[table, sys_op].add(names, tuple(row.values()))
 
     def missing(self):
@@ -246,10 +251,20 @@ class Increment:
             foreign = {op for t, op in self.digests if t == table} - {0, 1}
             facts = {"streams": [entry["streams"]] == sorted(self.totals[table]),
                      "chunks": entry["chunks"] == chunks,
+                     "parts": self.has_parts(entry),
                      "rows": [entry["rowsAdded"], entry["rowsRemoved"]] == rows,
                      "sys_op": not foreign}
             for name in (name for name, holds in facts.items() if not holds):
                 self.problems.append(f"manifest: {name} of {table} differ from what was found")
+
+    def has_parts(self, entry):
+        """Parts 1, 2, 3 follow one another in one stream; else no chunk names one."""
+        found, wanted = self.parts[entry["name"]], entry.get("parts")
+        if wanted is None:
+            return set(found.values()) <= {None}
+        follow = "".join(part * chunks for part, chunks in zip("123", wanted, strict=True))
+        return (len(wanted) == 3 and entry["streams"] == 1 and list(found) == sorted(found)
+                and [*follow] == list(found.values()))
 
 
 class Judge:
@@ -309,7 +324,8 @@ def message(partition, key_bytes, body_bytes):
     """A message with all that is in it, for those who know what to expect."""
     reader, rows = decode(body_bytes)
     return {"partition": partition, "key": decode(key_bytes)[1][0],
-            "schema": reader.writer_schema, "rows": rows}
+            "schema": reader.writer_schema, "part": reader.metadata.get("deltakeep.part"),
+            "rows": rows}
 
 
 def unreadable(topic, reason):

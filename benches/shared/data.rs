@@ -67,6 +67,7 @@ pub fn table() -> Table {
         name: TableName("sales".into()),
         columns: columns.collect(),
         datasources: vec![Datasource("adp".into())],
+        primary_key: vec!["id".into()],
     }
 }
 

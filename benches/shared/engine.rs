@@ -19,7 +19,7 @@ use deltakeep::extract::{Discard, Half, Seal, Source, SourceError, UnloadStep};
 use deltakeep::journal::{Journal, JournalError, Record, Saved, Shape};
 use deltakeep::model::{
     Attempt, AttemptName, Change, Datamart, Datasource, Delta, DeltaDate, DeltaNum, LockCode,
-    Owner, Partition, RunId, Table,
+    Owner, Part, Partition, RunId, Table,
 };
 use deltakeep::testing::Memory;
 use tokio::sync::watch;
@@ -193,7 +193,7 @@ fn node() -> Memory {
     let memory = Memory::new(1);
     let mut inner = memory.lock();
     let date = DeltaDate(1_700_000_000_000_000);
-    inner.deltas.push(Delta { num: DeltaNum(0), date, cn_from: 0, cn_to: 1 });
+    inner.deltas.push(Delta { num: DeltaNum(0), date, cn_from: 0, cn_to: 0 });
     let table = data::table();
     let query = "CREATE TABLE sales (id bigint)".to_owned();
     let entity = table.name.0.clone();
@@ -232,6 +232,18 @@ impl Source for Unloaded {
         _tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> Result<Seal, SourceError> {
         Ok(Seal { ends: self.filled.ends.clone() })
+    }
+
+    /// Never asked: the delta has one write operation.
+    async fn unload_part(
+        &self,
+        attempt: &Attempt,
+        _table: &Table,
+        _part: Part,
+        _tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        let (statement, message) = (attempt.name.0.clone(), "no parts here".to_owned());
+        Err(SourceError::PartRefused { statement, message })
     }
 
     async fn rows(

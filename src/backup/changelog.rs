@@ -9,8 +9,9 @@ use crate::plan;
 
 use super::context::{Context, World};
 use super::fault::Fault;
+use super::keys;
 use super::pair::Pair;
-use super::state::{Planned, State};
+use super::state::{AttemptState, Planned, State};
 use super::watch::Event;
 
 /// Bytes of statements in one changelog message, before a further one is begun.
@@ -138,18 +139,22 @@ fn table_manifest(state: &State, pair: &Pair) -> TableManifest {
     });
     let progress: Vec<_> = of_pair.map(|(_, progress)| progress).collect();
     let (check_sum, check_sum_snapshot) = state.pairs.get(&pair.key()).cloned().unwrap_or_default();
+    let (added, removed) =
+        (progress.iter().map(|p| p.added).sum(), progress.iter().map(|p| p.removed).sum::<u64>());
     TableManifest {
         name: pair.table.name.clone(),
         streams: progress.len() as u32,
         chunks: progress.iter().map(|p| p.chunks).collect(),
-        rows_added: progress.iter().map(|p| p.added).sum(),
-        rows_removed: progress.iter().map(|p| p.removed).sum(),
-        parts: None,
+        rows_added: added,
+        rows_removed: removed,
+        parts: state.in_parts(&pair.key()).then(|| {
+            let ends = |part: Option<&AttemptState>| part.map_or(0, |part| part.ends.iter().sum());
+            state.parts_of(&pair.key()).map(ends).to_vec()
+        }),
         check_sum_columns: check_sum.is_some().then(|| pair.sum_columns()),
         check_sum,
         check_sum_snapshot,
-        // Keys can repeat only where the delta has several write operations (D4.13).
-        exact: pair.delta.cn_from == pair.delta.cn_to,
+        exact: added + removed == 0 || keys::is_exact(state, pair),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::journal::StreamKey;
-use crate::model::{AttemptName, DeltaNum, Partition, StreamNumber};
+use crate::model::{Attempt, AttemptName, DeltaNum, Part, Partition, StreamNumber};
 
 use super::state::{AttemptState, Fate, PairKey, State};
 use super::tail::{Found, Tail};
@@ -49,12 +49,43 @@ pub fn decide_delta(delta: DeltaNum, state: &State, tail: &Tail) -> DeltaDecisio
 pub struct StreamWork {
     /// Its number, from 1.
     pub stream: StreamNumber,
-    /// The staging partition it is read from.
-    pub partition: Partition,
-    /// Its chunks: the staging partition's sealed end.
-    pub end: u64,
+    /// The staging partitions it is read from, one after the other: one, or those of three parts.
+    pub segments: Vec<Segment>,
     /// Chunks already in the topic that the journal does not know, by number.
     pub adopt: BTreeMap<u64, Found>,
+}
+
+/// One staging partition of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The unload.
+    pub attempt: Attempt,
+    /// The partition.
+    pub partition: Partition,
+    /// Its sealed end, which is how many chunks are made of it.
+    pub end: u64,
+    /// The part of a pair with repeated keys.
+    pub part: Option<Part>,
+}
+
+impl StreamWork {
+    /// Chunks of the stream: the sealed ends of its staging partitions.
+    pub fn end(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.end).sum()
+    }
+
+    /// `deltakeep.src` of a chunk, by its number from 1; none beyond the end. Numbers run on over
+    /// the parts (D4.13).
+    pub fn source(&self, number: u64) -> Option<String> {
+        let mut offset = number.checked_sub(1)?;
+        for Segment { attempt, partition, end, .. } in &self.segments {
+            match offset.checked_sub(*end) {
+                None => return Some(source_of(&attempt.name, *partition, offset)),
+                Some(further) => offset = further,
+            }
+        }
+        None
+    }
 }
 
 /// What is to be done with a (delta, table).
@@ -66,17 +97,17 @@ pub enum PairDecision {
     Unload {
         /// Attempts to give up.
         give_up: Vec<AttemptName>,
+        /// Parts that are sealed and stay.
+        keep: Vec<Part>,
     },
     /// It has no changes: see to it that its one empty chunk is there.
     Empty {
         /// The chunk is in the topic already, at this place.
         found: Option<Found>,
     },
-    /// Deliver the streams of this sealed attempt from where they stand.
+    /// Deliver the streams of its sealed unload from where they stand.
     Deliver {
-        /// The attempt.
-        attempt: Box<AttemptState>,
-        /// Its streams.
+        /// The streams.
         streams: Vec<StreamWork>,
     },
     /// What the topic holds is not what the plan would send: write the delta again under a new
@@ -97,18 +128,55 @@ pub fn decide_pair(pair: &PairKey, state: &State, tail: &Tail) -> PairDecision {
     if state.empty.contains(pair) || tail.is_empty_pair(*delta, *issue, table) {
         return decide_empty(pair, tail);
     }
-    match state.attempt_of(pair) {
-        // A seal over nothing holds no unload: its connector wrote nothing at all.
-        Some(attempt) if attempt.fate == Fate::Sealed && !attempt.streams().is_empty() => {
-            decide_sealed(pair, attempt, state, tail)
-        }
-        _ if in_topic => PairDecision::Reissue { reason: "chunks of an unknown unload" },
-        _ if has_progress(pair, state) => {
+    match sealed(pair, state) {
+        Some(streams) => decide_sealed(pair, streams, state, tail),
+        None if in_topic => PairDecision::Reissue { reason: "chunks of an unknown unload" },
+        None if has_progress(pair, state) => {
             PairDecision::Reissue { reason: "the unload of delivered chunks was lost" }
         }
-        Some(open) => PairDecision::Unload { give_up: vec![open.attempt.name.clone()] },
-        None => PairDecision::Unload { give_up: vec![] },
+        None => decide_open(pair, state),
     }
+}
+
+/// The streams of a pair whose unload is sealed: that of both halves, or those of all three parts.
+fn sealed(pair: &PairKey, state: &State) -> Option<Vec<StreamWork>> {
+    let segment = |a: &AttemptState, partition: u32, end| Segment {
+        attempt: a.attempt.clone(),
+        partition: Partition(partition as i32),
+        end,
+        part: a.part,
+    };
+    let work = |stream, segments| StreamWork { stream, segments, adopt: BTreeMap::new() };
+    if !state.in_parts(pair) {
+        let attempt = state.attempt_of(pair).filter(|a| is_sealed(a))?;
+        let streams = attempt.streams().into_iter();
+        let streams = streams.map(|(stream, p, end)| work(stream, vec![segment(attempt, p, end)]));
+        return Some(streams.collect());
+    }
+    let mut segments = Vec::new();
+    for part in Part::ALL {
+        let attempt = state.attempts_of(pair).find(|a| a.part == Some(part) && is_sealed(a))?;
+        let filled = attempt.streams().into_iter();
+        segments.extend(filled.map(|(_, partition, end)| segment(attempt, partition, end)));
+    }
+    Some(vec![work(StreamNumber(1), segments)])
+}
+
+/// A seal over nothing holds no unload: its connector wrote nothing at all.
+fn is_sealed(attempt: &AttemptState) -> bool {
+    attempt.fate == Fate::Sealed && !attempt.streams().is_empty()
+}
+
+/// Sealed parts of a pair are used; everything else that was begun is given up.
+fn decide_open(pair: &PairKey, state: &State) -> PairDecision {
+    let (mut give_up, mut keep) = (Vec::new(), Vec::new());
+    for attempt in state.attempts_of(pair) {
+        match attempt.part.filter(|_| state.in_parts(pair) && is_sealed(attempt)) {
+            Some(part) => keep.push(part),
+            None => give_up.push(attempt.attempt.name.clone()),
+        }
+    }
+    PairDecision::Unload { give_up, keep }
 }
 
 fn has_progress(pair: &PairKey, state: &State) -> bool {
@@ -132,32 +200,30 @@ fn decide_empty(pair: &PairKey, tail: &Tail) -> PairDecision {
 
 fn decide_sealed(
     pair: &PairKey,
-    attempt: &AttemptState,
+    mut streams: Vec<StreamWork>,
     state: &State,
     tail: &Tail,
 ) -> PairDecision {
-    if tail.streams_of(&pair.0, pair.1, &pair.2) > attempt.streams().len() as u32 {
+    if tail.streams_of(&pair.0, pair.1, &pair.2) > streams.len() as u32 {
         return PairDecision::Reissue { reason: "streams of another unload" };
     }
-    let mut streams = Vec::new();
-    for (stream, partition, end) in attempt.streams() {
-        let partition = Partition(partition as i32);
-        let key = stream_key(pair, stream);
+    for work in &mut streams {
+        let key = stream_key(pair, work.stream);
         let done = state.progress.get(&key).map_or(0, |progress| progress.chunks);
         let found = tail.stream(&key);
         let adopt: BTreeMap<u64, Found> = found
             .map(|chunks| chunks.range(done + 1..).map(|(n, f)| (*n, f.clone())).collect())
             .unwrap_or_default();
-        let follows = adopt.keys().zip(done + 1..=end).filter(|(n, wanted)| *n == wanted).count();
-        let ours = adopt.iter().all(|(number, f)| {
-            f.source.as_deref() == Some(&source_of(&attempt.attempt.name, partition, number - 1))
-        });
+        let wanted = done + 1..=work.end();
+        let follows = adopt.keys().zip(wanted).filter(|(n, wanted)| *n == wanted).count();
+        let ours =
+            adopt.iter().all(|(number, f)| f.source.is_some() && f.source == work.source(*number));
         if follows != adopt.len() || !ours {
             return PairDecision::Reissue { reason: "chunks of another unload" };
         }
-        streams.push(StreamWork { stream, partition, end, adopt });
+        work.adopt = adopt;
     }
-    PairDecision::Deliver { attempt: Box::new(attempt.clone()), streams }
+    PairDecision::Deliver { streams }
 }
 
 fn stream_key(pair: &PairKey, stream: StreamNumber) -> StreamKey {
@@ -174,7 +240,7 @@ mod tests {
     use super::*;
     use crate::backup::tail::EMPTY_SOURCE;
     use crate::journal::{Fact, Progress};
-    use crate::model::{Attempt, Offset, TableName};
+    use crate::model::{KeyCounts, Offset, TableName};
 
     fn pair() -> PairKey {
         (DeltaNum(4), 0, TableName("t".into()))
@@ -203,17 +269,20 @@ mod tests {
         tail
     }
 
-    fn opened() -> State {
-        let mut state = State::default();
-        let attempt = Attempt {
+    fn attempt() -> Attempt {
+        Attempt {
             name: name(),
             delta: DeltaNum(4),
             table: TableName("t".into()),
             datasource: None,
             partitions: 2,
             chunk_size: 10,
-        };
-        state.apply(Fact::AttemptOpened { attempt, issue: 0 });
+        }
+    }
+
+    fn opened() -> State {
+        let mut state = State::default();
+        state.apply(Fact::AttemptOpened { attempt: attempt(), issue: 0 });
         state
     }
 
@@ -232,8 +301,30 @@ mod tests {
     }
 
     fn adopted(decision: PairDecision) -> Vec<u64> {
-        let PairDecision::Deliver { streams, .. } = decision else { panic!("{decision:?}") };
+        let PairDecision::Deliver { streams } = decision else { panic!("{decision:?}") };
         streams.iter().flat_map(|work| work.adopt.keys().copied()).collect()
+    }
+
+    fn unload(give_up: Vec<AttemptName>, keep: Vec<Part>) -> PairDecision {
+        PairDecision::Unload { give_up, keep }
+    }
+
+    /// The keys of the pair repeat.
+    fn repeated() -> State {
+        let (delta, issue, table) = pair();
+        let counts = KeyCounts { started: 3, finished: 0, keys: 2, ..KeyCounts::default() };
+        let mut state = State::default();
+        let datasource = None;
+        state.apply(Fact::KeysCounted { delta, issue, table, datasource, counts: Some(counts) });
+        state
+    }
+
+    /// One more part, sealed with so many chunks.
+    fn seal_part(state: &mut State, part: Part, end: u64) {
+        let name = AttemptName(format!("p{}", part.number()));
+        let attempt = Attempt { name: name.clone(), partitions: 1, ..attempt() };
+        state.apply(Fact::PartOpened { attempt, issue: 0, part });
+        state.apply(Fact::PartSealed { name, ends: vec![end], rows: end });
     }
 
     fn is_reissue(decision: &PairDecision) -> bool {
@@ -242,8 +333,8 @@ mod tests {
 
     #[test]
     fn a_pair_of_which_nobody_knows_anything_is_unloaded() {
-        assert_eq!(decide(&State::default(), &[]), PairDecision::Unload { give_up: vec![] });
-        assert_eq!(decide(&opened(), &[]), PairDecision::Unload { give_up: vec![name()] });
+        assert_eq!(decide(&State::default(), &[]), unload(vec![], vec![]));
+        assert_eq!(decide(&opened(), &[]), unload(vec![name()], vec![]));
     }
 
     #[test]
@@ -276,6 +367,53 @@ mod tests {
         let mut lost = sealed(2);
         lost.apply(Fact::AttemptDropped { name: name(), answered: true });
         assert!(is_reissue(&decide(&lost, &[])));
+    }
+
+    #[test]
+    fn a_pair_in_parts_is_delivered_once_all_three_are_sealed() {
+        let mut state = repeated();
+        seal_part(&mut state, Part::Dead, 2);
+        seal_part(&mut state, Part::Alive, 1);
+        let attempt = Attempt { name: AttemptName("p2".into()), ..attempt() };
+        state.apply(Fact::PartOpened { attempt, issue: 0, part: Part::Removed });
+        let keep = vec![Part::Dead, Part::Alive];
+        assert_eq!(decide(&state, &[]), unload(vec![AttemptName("p2".into())], keep));
+        assert!(is_reissue(&decide(&state, &[(1, 1, "p1/0/0")])));
+        seal_part(&mut state, Part::Removed, 3);
+        let PairDecision::Deliver { streams } = decide(&state, &[]) else { panic!("not sealed") };
+        let [work] = &streams[..] else { panic!("it is stream 1 of 1") };
+        let sources: Vec<_> = (0..=7).map(|number| work.source(number)).collect();
+        let known = ["p1/0/0", "p1/0/1", "p2/0/0", "p2/0/1", "p2/0/2", "p3/0/0"];
+        let known = known.map(|source| Some(source.to_owned()));
+        assert_eq!((work.end(), &sources[1..7]), (6, &known[..]));
+        assert_eq!((&sources[0], &sources[7]), (&None, &None));
+    }
+
+    #[test]
+    fn chunks_are_adopted_over_the_border_of_parts_and_only_from_the_part_they_belong_to() {
+        let mut state = repeated();
+        Part::ALL.into_iter().for_each(|part| seal_part(&mut state, part, 2));
+        state.progress.insert(key(1), Progress { chunks: 1, ..Progress::default() });
+        let known = [(1, 2, "p1/0/1"), (1, 3, "p2/0/0"), (1, 4, "p2/0/1"), (1, 5, "p3/0/0")];
+        assert_eq!(adopted(decide(&state, &known)), [2, 3, 4, 5]);
+        for strange in ["p1/0/2", "p2/0/1", "p2/0/2", "p3/0/0", "a/0/2"] {
+            let messages = [(1, 2, "p1/0/1"), (1, 3, strange)];
+            assert!(is_reissue(&decide(&state, &messages)), "{strange}");
+        }
+        assert!(is_reissue(&decide(&state, &[(2, 1, "p2/0/0")])));
+    }
+
+    #[test]
+    fn parts_that_proved_impossible_are_given_up_for_two_halves() {
+        let mut state = repeated();
+        Part::ALL.into_iter().for_each(|part| seal_part(&mut state, part, 1));
+        let (delta, issue, table) = pair();
+        state.apply(Fact::PartsRefused { delta, issue, table });
+        let names = ["p1", "p2", "p3"].map(|name| AttemptName(name.into()));
+        assert_eq!(decide(&state, &[]), unload(names.to_vec(), vec![]));
+        state.apply(Fact::AttemptOpened { attempt: attempt(), issue });
+        state.apply(Fact::Sealed { name: name(), ends: vec![0, 3] });
+        assert_eq!(adopted(decide(&state, &[(1, 1, "a/1/0")])), [1]);
     }
 
     #[test]

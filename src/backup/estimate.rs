@@ -9,6 +9,7 @@ use super::context::{Context, World};
 use super::fault::Fault;
 use super::pair;
 use super::planning::Draft;
+use super::unload;
 
 /// Questions after which an estimate ends, so that a dry run stays short.
 pub const MOST_QUESTIONS: u64 = 10_000;
@@ -149,7 +150,7 @@ impl<W: World> Asker<'_, W> {
     }
 
     async fn rows(&mut self, delta: DeltaNum, table: &Table) -> Result<Option<(u64, u64)>, Fault> {
-        let datasource = pair::datasource(self.run, delta, table).await?;
+        let datasource = unload::datasource(self.run, delta, table).await?;
         let mut counts = [0; 2];
         for (count, half) in counts.iter_mut().zip([Half::Added, Half::Removed]) {
             self.count_question()?;

@@ -1,17 +1,13 @@
-//! One (delta, table): its sums, its unload, and what is done once all its streams are delivered.
-//! Never delivers anything itself.
+//! One (delta, table): its sums, what opening it leads to, and what is done once all its streams are
+//! delivered. Never unloads or delivers anything itself.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use crate::extract::{Node, Seal, Source, SourceError, Sums, UnloadStep};
+use crate::extract::{Node, Sums};
 use crate::journal::{Fact, StreamKey};
-use crate::model::{
-    Attempt, AttemptName, ColumnType, Datasource, Delta, DeltaNum, IncrementId, StreamNumber, Table,
-};
-use crate::plan;
+use crate::model::{ColumnType, Delta, IncrementId, StreamNumber, Table};
 
 use super::context::{Context, Settings, World};
 use super::decide::{PairDecision, StreamWork, decide_pair};
@@ -20,6 +16,7 @@ use super::state::PairKey;
 use super::sweep::discard;
 use super::tail::Tail;
 use super::tally::{self, Tallies};
+use super::unload;
 use super::watch::Event;
 
 /// A (delta, table) of one issue, at work.
@@ -94,11 +91,11 @@ pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Resul
         PairDecision::Skip => Ok(Opened::Nothing),
         PairDecision::Reissue { reason } => Err(reissue(run, pair.delta, pair.issue, reason)?),
         empty @ PairDecision::Empty { .. } => Ok(Opened::Empty(empty)),
-        PairDecision::Deliver { streams, .. } => {
+        PairDecision::Deliver { streams } => {
             ask_sums(run, pair).await.map_err(place)?;
             Ok(Opened::Streams(streams))
         }
-        PairDecision::Unload { give_up } => {
+        PairDecision::Unload { give_up, .. } => {
             // Their topics and tables are swept up beside the work.
             let dropped = |name| Fact::AttemptDropped { name, answered: false };
             run.ledger.note(give_up.into_iter().map(dropped))?;
@@ -107,10 +104,10 @@ pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Resul
                 run.ledger.note([Fact::EmptyPair { delta, issue, table }])?;
                 return Ok(Opened::Empty(PairDecision::Empty { found: None }));
             }
-            unload(run, pair).await.map_err(place)?;
+            unload::unload(run, pair).await.map_err(place)?;
             let streams = run.ledger.look(|state| decide_pair(&pair.key(), state, tail));
             match streams {
-                PairDecision::Deliver { streams, .. } => Ok(Opened::Streams(streams)),
+                PairDecision::Deliver { streams } => Ok(Opened::Streams(streams)),
                 other => Err(Fault::Unexpected(format!("a sealed unload led to {other:?}"))),
             }
         }
@@ -134,78 +131,6 @@ async fn ask_sums<W: World>(run: &Context<W>, pair: &Pair) -> Result<bool, Fault
     Ok(empty)
 }
 
-async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
-    let mut last = String::new();
-    let mut silent = 0;
-    // Attempts of executions that died are none of this one's: a resume tries as often again.
-    let made = run.ledger.look(|s| s.attempts_made(&pair.key()));
-    for number in made..made + Settings::UNLOADS {
-        run.go_on()?;
-        let attempt = attempt(run, pair, number).await?;
-        let issue = pair.issue;
-        run.ledger.note([Fact::AttemptOpened { attempt: attempt.clone(), issue }])?;
-        let error = match unload_once(run, pair, &attempt).await? {
-            Ok(seal) if seal.ends.iter().any(|end| *end > 0) => {
-                return seal_it(run, pair, attempt.name, seal);
-            }
-            // Even an unload without rows sends one last message of each half.
-            Ok(_) => nothing_came(&attempt),
-            Err(error) => error,
-        };
-        let cut_short = matches!(error, SourceError::CutShort { .. });
-        let answered = cut_short || matches!(error, SourceError::Refused { .. });
-        silent += u32::from(matches!(error, SourceError::Stalled { .. }));
-        let dropped = Fact::AttemptDropped { name: attempt.name.clone(), answered };
-        // It may not say so, but too large a message is the commonest reason (D5). Where nothing
-        // came, as when the connector is down, smaller messages would not help.
-        let shrunk = cut_short.then(|| shrunk(pair.delta, attempt.chunk_size)).flatten();
-        run.ledger.note([dropped].into_iter().chain(shrunk))?;
-        if matches!(error, SourceError::NoRights { .. } | SourceError::NoDatamart { .. }) {
-            return Err(error.into());
-        }
-        last = error.to_string();
-        run.tell(Event::Warning { text: format!("unload {} failed: {last}", attempt.name) });
-        tokio::time::sleep(Duration::from_millis(100 << number.min(6))).await;
-        // What cannot be cleared away now is swept up later.
-        if answered {
-            discard(run, &attempt.name, answered).await.ok();
-        }
-    }
-    let at = Place { delta: Some(pair.delta.num), table: Some(pair.table.name.clone()) };
-    if silent == Settings::UNLOADS {
-        last = format!("the reader connector answers nothing; {last}");
-    }
-    Err(Fault::GaveUp { at, attempts: Settings::UNLOADS, last })
-}
-
-/// Half the rows per message for the further unloads of a delta; none below one row.
-fn shrunk(delta: Delta, rows: u32) -> Option<Fact> {
-    (rows > 1).then_some(Fact::ChunksShrunk { delta: delta.num, rows: rows / 2 })
-}
-
-fn nothing_came(attempt: &Attempt) -> SourceError {
-    let message = "the node answered, but its connector wrote no message".to_owned();
-    SourceError::Refused { statement: format!("unload {}", attempt.name), message }
-}
-
-async fn attempt<W: World>(run: &Context<W>, pair: &Pair, number: u32) -> Result<Attempt, Fault> {
-    let shape = run.shape();
-    let nonce = (run.settings.nonce)() as u32;
-    Ok(Attempt {
-        name: AttemptName::new(run.run(), pair.delta.num, pair.number, number, nonce),
-        delta: pair.delta.num,
-        table: pair.table.name.clone(),
-        datasource: datasource(run, pair.delta.num, &pair.table).await?,
-        partitions: shape.threads,
-        chunk_size: chunk_size(run, pair),
-    })
-}
-
-fn chunk_size<W: World>(run: &Context<W>, pair: &Pair) -> u32 {
-    let shrunk = run.ledger.look(|state| state.chunk_sizes.get(&pair.delta.num).copied());
-    shrunk.unwrap_or_else(|| run.shape().chunk_size)
-}
-
 /// Writes the delta again with fewer rows per message, because one does not fit, or because an
 /// unload that is not whole may have met one (recording 19).
 ///
@@ -216,62 +141,8 @@ pub fn reissue_smaller<W: World>(
     pair: &Pair,
     reason: &str,
 ) -> Result<Fault, Fault> {
-    run.ledger.note(shrunk(pair.delta, chunk_size(run, pair)))?;
+    run.ledger.note(unload::shrunk(pair.delta, unload::chunk_size(run, pair)))?;
     reissue(run, pair.delta, pair.issue, reason)
-}
-
-/// Named in every statement: halves of two datasources must never mix (D4.4).
-///
-/// # Errors
-/// Those of the node.
-pub async fn datasource<W: World>(
-    run: &Context<W>,
-    delta: DeltaNum,
-    table: &Table,
-) -> Result<Option<Datasource>, Fault> {
-    let asked = run.shape().datasource.map(Datasource);
-    if let Some(chosen) = plan::choose_datasource(asked.as_ref(), table, None) {
-        return Ok(chosen);
-    }
-    let preferred = run.world.node().preferred(delta, table).await?;
-    let preferred = Some(preferred.as_ref());
-    Ok(plan::choose_datasource(asked.as_ref(), table, preferred).flatten())
-}
-
-/// The outer error stops the run, the inner one is the unload's own.
-async fn unload_once<W: World>(
-    run: &Context<W>,
-    pair: &Pair,
-    attempt: &Attempt,
-) -> Result<Result<Seal, SourceError>, Fault> {
-    let name = attempt.name.0.clone();
-    let tell = |step: UnloadStep| {
-        let name = name.clone();
-        run.tell(match step {
-            UnloadStep::TopicCreated { partitions } => {
-                Event::TopicCreated { topic: name, partitions }
-            }
-            UnloadStep::TableCreated => Event::ExternalTableCreated { name },
-            UnloadStep::Inserted { half } => Event::Unloaded { name, half },
-            UnloadStep::TableDropped => Event::ExternalTableDropped { name },
-        });
-    };
-    tokio::select! {
-        sealed = run.world.source().unload(attempt, &pair.table, &tell) => Ok(sealed),
-        () = run.stopped() => Err(Fault::Stopped),
-    }
-}
-
-fn seal_it<W: World>(
-    run: &Context<W>,
-    pair: &Pair,
-    name: AttemptName,
-    seal: Seal,
-) -> Result<(), Fault> {
-    let chunks = seal.ends.iter().sum();
-    run.ledger.note([Fact::Sealed { name, ends: seal.ends }])?;
-    run.tell(Event::Sealed { delta: pair.delta.num, table: pair.table.name.clone(), chunks });
-    Ok(())
 }
 
 /// Called once for every stream delivered; the last one closes the pair.
@@ -283,17 +154,20 @@ pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), 
         return Ok(());
     }
     let key = pair.key();
-    let (attempt, whole) = run.ledger.look(|state| {
-        let attempt = state.attempt_of(&key).map(|a| a.attempt.name.clone());
+    let (attempts, whole) = run.ledger.look(|state| {
+        let attempts: Vec<_> = state.attempts_of(&key).map(|a| a.attempt.name.clone()).collect();
+        if state.in_parts(&key) {
+            return (attempts, Ok(()));
+        }
         let mut sum = Tallies::new();
         let streams = (1..=pair.streams.load(Ordering::Acquire) as u32).map(StreamNumber);
         for stream in streams {
             let progress = state.progress.get(&pair.stream(stream));
             progress.into_iter().for_each(|p| tally::add(&mut sum, &p.tallies));
         }
-        (attempt, tally::require_whole(&sum))
+        (attempts, tally::require_whole(&sum))
     });
-    if let (Some(_), Err(incomplete)) = (&attempt, whole) {
+    if let (false, Err(incomplete)) = (attempts.is_empty(), whole) {
         return Err(reissue_smaller(run, pair, &incomplete.to_string())?);
     }
     let (delta, issue, table) = key;
@@ -301,10 +175,10 @@ pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), 
     let sums = (sums.changes, sums.snapshot);
     run.ledger.note([Fact::TableDone { delta, issue, table: table.clone(), sums }])?;
     run.tell(Event::Archived { delta, table });
-    match attempt {
-        Some(name) => discard(run, &name, true).await,
-        None => Ok(()),
+    for name in attempts {
+        discard(run, &name, true).await?;
     }
+    Ok(())
 }
 
 /// Begins the delta again under a new increment: its attempts are given up, and the pass starts

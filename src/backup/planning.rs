@@ -133,6 +133,10 @@ pub async fn fix<W: World>(run: &Context<W>, draft: &Draft) -> Result<(), Fault>
     let ends: Vec<Offset> = ends.collect();
     let count = draft.changes.0.len();
     let mut facts: Vec<Fact> = draft.tables.iter().cloned().map(Fact::TablePlanned).collect();
+    facts.extend(draft.tables.iter().map(|table| {
+        let (table, columns) = (table.name.clone(), table.primary_key.clone());
+        Fact::KeyPlanned { table, columns }
+    }));
     facts.extend(draft.deltas.iter().copied().map(Fact::DeltaPlanned));
     facts.push(Fact::Planned {
         changes: count as u64,

@@ -10,7 +10,7 @@ use tokio::sync::watch as signal;
 use crate::catalog::{CatalogCache, Forgetful};
 use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
-use crate::model::{ChangeLog, DeltaNum, RunId, Table};
+use crate::model::{ChangeLog, DeltaNum, RunId, Table, TableName};
 use crate::plan;
 
 use super::context::{Context, Settings, Totals, World};
@@ -46,6 +46,8 @@ pub struct Summary {
     pub quarantined: Vec<String>,
     /// Tables that the changelog never created: it is not complete.
     pub older_than_log: Vec<String>,
+    /// Tables of deltas delivered in two halves although their keys may repeat (D4.13).
+    pub in_halves: Vec<(DeltaNum, TableName)>,
 }
 
 /// A run, ready to go.
@@ -261,7 +263,7 @@ impl<W: World> Backup<W> {
 
     fn summary(&self) -> Summary {
         let totals = &self.run.totals;
-        let (deltas, reissued, mut quarantined) = self.run.ledger.look(|state| {
+        let (deltas, reissued, mut quarantined, in_halves) = self.run.ledger.look(|state| {
             let deltas: Vec<DeltaNum> = state.done.keys().copied().collect();
             let reissued = state.done.iter().filter(|(_, issue)| **issue > 0);
             let quarantined = state
@@ -272,6 +274,7 @@ impl<W: World> Backup<W> {
                 deltas,
                 reissued.map(|(delta, issue)| (*delta, *issue)).collect(),
                 quarantined.map(|a| a.attempt.name.0.clone()).collect::<Vec<_>>(),
+                state.in_halves.iter().cloned().collect(),
             )
         });
         let strays = totals.strays.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,6 +290,7 @@ impl<W: World> Backup<W> {
             reissued,
             quarantined,
             older_than_log: older.clone(),
+            in_halves,
         }
     }
 
@@ -345,6 +349,7 @@ impl Summary {
             "quarantined": self.quarantined,
             "changelogComplete": self.run.map(|_| self.older_than_log.is_empty()),
             "olderThanChangelog": self.older_than_log,
+            "inHalves": self.in_halves.iter().map(|(d, t)| (d.0, &t.0)).collect::<Vec<_>>(),
         })
     }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::journal::{Fact, Progress, Saved, Shape, StreamKey};
 use crate::model::{
-    Attempt, AttemptName, Delta, DeltaNum, LockCode, Offset, Owner, StreamNumber, Table, TableName,
+    Attempt, AttemptName, Datasource, Delta, DeltaNum, KeyCounts, LockCode, Offset, Owner, Part,
+    StreamNumber, Table, TableName,
 };
 
 /// The run as it was started.
@@ -77,6 +78,10 @@ pub struct AttemptState {
     pub attempt: Attempt,
     /// The issue it serves.
     pub issue: u32,
+    /// The part it unloads; none for both halves.
+    pub part: Option<Part>,
+    /// Rows of a sealed part.
+    pub rows: u64,
     /// By staging partition: number of messages; empty until sealed.
     pub ends: Vec<u64>,
     /// Where it stands.
@@ -92,6 +97,17 @@ impl AttemptState {
             .map(|((partition, end), stream)| (StreamNumber(stream), partition as u32, *end))
             .collect()
     }
+}
+
+/// What is known of the keys of a pair whose delta has several write operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Where they were counted and every unload of the pair is made.
+    pub datasource: Option<Datasource>,
+    /// What was counted; none where the node refused to.
+    pub counts: Option<KeyCounts>,
+    /// Parts proved impossible.
+    pub refused: bool,
 }
 
 /// A (delta, issue, table).
@@ -115,6 +131,10 @@ pub struct State {
     pub done: BTreeMap<DeltaNum, u32>,
     /// Attempts by name.
     pub attempts: BTreeMap<AttemptName, AttemptState>,
+    /// Keys of the pairs of which they were counted.
+    pub keys: BTreeMap<PairKey, Keys>,
+    /// Pairs of finished deltas that were delivered in two halves although keys may repeat.
+    pub in_halves: BTreeSet<(DeltaNum, TableName)>,
     /// Pairs without changes.
     pub empty: BTreeSet<PairKey>,
     /// Pairs delivered whole.
@@ -148,7 +168,14 @@ impl State {
             }
             Fact::Locked => self.lock = LockState::Held,
             Fact::Released => self.lock = LockState::Free,
-            Fact::TablePlanned(table) => self.tables.push(table),
+            // The key counts only where the journal tells of it.
+            Fact::TablePlanned(table) => {
+                self.tables.push(Table { primary_key: Vec::new(), ..table });
+            }
+            Fact::KeyPlanned { table, columns } => {
+                let planned = self.tables.iter_mut().find(|known| known.name == table);
+                planned.into_iter().for_each(|known| known.primary_key.clone_from(&columns));
+            }
             Fact::DeltaPlanned(delta) => self.deltas.push(delta),
             Fact::Planned { changes, hash, newest, node, partitions } => {
                 let tables = std::mem::take(&mut self.tables);
@@ -174,6 +201,14 @@ impl State {
             Fact::GapsAsked => {
                 self.started.iter_mut().for_each(|started| started.shape.fill_gaps = true);
             }
+            Fact::KeysCounted { delta, issue, table, datasource, counts } => {
+                let keys = Keys { datasource, counts, refused: false };
+                self.keys.insert((delta, issue, table), keys);
+            }
+            Fact::PartsRefused { delta, issue, table } => {
+                let keys = self.keys.get_mut(&(delta, issue, table));
+                keys.into_iter().for_each(|keys| keys.refused = true);
+            }
             of_attempt => self.apply_attempt(of_attempt),
         }
     }
@@ -181,17 +216,14 @@ impl State {
     fn apply_attempt(&mut self, fact: Fact) {
         let (name, fate) = match fact {
             Fact::AttemptOpened { attempt, issue } => {
-                let name = attempt.name.clone();
-                let opened = AttemptState { attempt, issue, ends: vec![], fate: Fate::Open };
-                self.attempts.insert(name, opened);
-                return;
+                return self.open_attempt(attempt, issue, None);
             }
-            Fact::Sealed { name, ends } => {
-                if let Some(attempt) = self.attempts.get_mut(&name) {
-                    attempt.ends = ends;
-                    attempt.fate = Fate::Sealed;
-                }
-                return;
+            Fact::PartOpened { attempt, issue, part } => {
+                return self.open_attempt(attempt, issue, Some(part));
+            }
+            Fact::Sealed { name, ends } => return self.seal_attempt(&name, ends, 0),
+            Fact::PartSealed { name, ends, rows } => {
+                return self.seal_attempt(&name, ends, rows);
             }
             Fact::AttemptDropped { name, answered } => (name, Fate::Dropped { answered }),
             Fact::AttemptGone { name } => (name, Fate::Gone),
@@ -203,12 +235,30 @@ impl State {
         }
     }
 
+    fn open_attempt(&mut self, attempt: Attempt, issue: u32, part: Option<Part>) {
+        let (name, fate) = (attempt.name.clone(), Fate::Open);
+        let opened = AttemptState { attempt, issue, part, rows: 0, ends: vec![], fate };
+        self.attempts.insert(name, opened);
+    }
+
+    fn seal_attempt(&mut self, name: &AttemptName, ends: Vec<u64>, rows: u64) {
+        if let Some(attempt) = self.attempts.get_mut(name) {
+            (attempt.ends, attempt.rows, attempt.fate) = (ends, rows, Fate::Sealed);
+        }
+    }
+
     /// What a finished delta needed is forgotten, so that memory does not grow with the history.
     fn finish_delta(&mut self, delta: DeltaNum, issue: u32) {
         self.done.insert(delta, issue);
         self.progress.retain(|key, _| key.delta != delta);
         self.pairs.retain(|(d, _, _), _| *d != delta);
         self.empty.retain(|(d, _, _)| *d != delta);
+        let of_issue = self.keys.iter().filter(|((d, i, _), keys)| {
+            *d == delta && *i == issue && (keys.refused || keys.counts.is_none())
+        });
+        let in_halves = of_issue.map(|((delta, _, table), _)| (*delta, table.clone()));
+        self.in_halves.extend(in_halves.collect::<Vec<_>>());
+        self.keys.retain(|(d, _, _), _| *d != delta);
         self.attempts.retain(|_, a| a.attempt.delta != delta || a.fate != Fate::Gone);
     }
 
@@ -217,24 +267,41 @@ impl State {
         self.issues.get(&delta).copied().unwrap_or(0)
     }
 
-    /// The attempt that serves a pair: the newest that was not given up.
-    pub fn attempt_of(&self, pair: &PairKey) -> Option<&AttemptState> {
+    /// Whether a pair is unloaded in three parts: its keys repeat, and nothing spoke against it.
+    pub fn in_parts(&self, pair: &PairKey) -> bool {
+        let repeat = |counts: &KeyCounts| counts.repeat();
+        self.keys.get(pair).is_some_and(|k| !k.refused && k.counts.as_ref().is_some_and(repeat))
+    }
+
+    /// All attempts of a pair in this issue.
+    fn all_attempts(&self, pair: &PairKey) -> impl Iterator<Item = &AttemptState> {
         let (delta, issue, table) = pair;
-        self.attempts.values().find(|a| {
-            a.attempt.delta == *delta
-                && a.issue == *issue
-                && a.attempt.table == *table
-                && matches!(a.fate, Fate::Open | Fate::Sealed)
+        self.attempts.values().filter(move |a| {
+            a.attempt.delta == *delta && a.issue == *issue && a.attempt.table == *table
         })
+    }
+
+    /// The attempts of a pair that were not given up.
+    pub fn attempts_of(&self, pair: &PairKey) -> impl Iterator<Item = &AttemptState> {
+        self.all_attempts(pair).filter(|a| matches!(a.fate, Fate::Open | Fate::Sealed))
+    }
+
+    /// The attempt that serves a pair unloaded in two halves: the one that was not given up.
+    pub fn attempt_of(&self, pair: &PairKey) -> Option<&AttemptState> {
+        self.attempts_of(pair).find(|a| a.part.is_none())
+    }
+
+    /// The sealed attempts of a pair's parts; cleared away or not.
+    pub fn parts_of(&self, pair: &PairKey) -> [Option<&AttemptState>; 3] {
+        let sealed = |a: &&AttemptState| {
+            matches!(a.fate, Fate::Sealed | Fate::Gone | Fate::Quarantined) && !a.ends.is_empty()
+        };
+        Part::ALL.map(|part| self.all_attempts(pair).filter(sealed).find(|a| a.part == Some(part)))
     }
 
     /// How many attempts a pair has had in this issue.
     pub fn attempts_made(&self, pair: &PairKey) -> u32 {
-        let (delta, issue, table) = pair;
-        let same = |a: &&AttemptState| {
-            a.attempt.delta == *delta && a.issue == *issue && a.attempt.table == *table
-        };
-        self.attempts.values().filter(same).count() as u32
+        self.all_attempts(pair).count() as u32
     }
 
     /// Attempts whose topic or table may still exist.

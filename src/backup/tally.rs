@@ -81,21 +81,27 @@ pub fn add(sum: &mut Tallies, other: &Tallies) {
 /// # Errors
 /// [`Incomplete`] names the first thing that is missing.
 pub fn require_whole(tallies: &Tallies) -> Result<(), Incomplete> {
-    for half in [0, 1] {
-        let of_half = tallies.iter().filter(|((h, _), _)| *h == half);
-        let streams: Vec<(u32, &Tally)> = of_half.map(|((_, stream), t)| (*stream, t)).collect();
-        let Some((first, tally)) = streams.first() else {
-            return Err(Incomplete::HalfMissing { half });
-        };
-        let total = tally.total;
-        let numbered = streams.iter().zip(*first..).all(|((stream, _), n)| *stream == n);
-        if *first > 1 || !numbered || streams.len() != total as usize {
-            let found = streams.iter().map(|(stream, _)| *stream).collect();
-            return Err(Incomplete::Streams { half, found, total });
-        }
-        if let Some((stream, _)) = streams.iter().find(|(_, tally)| !is_whole(tally)) {
-            return Err(Incomplete::Chunks { half, stream: *stream });
-        }
+    [0, 1].into_iter().try_for_each(|half| require_half(tallies, half))
+}
+
+/// As [`require_whole`], for one half: a part of a pair with repeated keys has no other (D4.13).
+///
+/// # Errors
+/// [`Incomplete`] names the first thing that is missing.
+pub fn require_half(tallies: &Tallies, half: u8) -> Result<(), Incomplete> {
+    let of_half = tallies.iter().filter(|((h, _), _)| *h == half);
+    let streams: Vec<(u32, &Tally)> = of_half.map(|((_, stream), t)| (*stream, t)).collect();
+    let Some((first, tally)) = streams.first() else {
+        return Err(Incomplete::HalfMissing { half });
+    };
+    let total = tally.total;
+    let numbered = streams.iter().zip(*first..).all(|((stream, _), n)| *stream == n);
+    if *first > 1 || !numbered || streams.len() != total as usize {
+        let found = streams.iter().map(|(stream, _)| *stream).collect();
+        return Err(Incomplete::Streams { half, found, total });
+    }
+    if let Some((stream, _)) = streams.iter().find(|(_, tally)| !is_whole(tally)) {
+        return Err(Incomplete::Chunks { half, stream: *stream });
     }
     Ok(())
 }

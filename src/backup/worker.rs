@@ -9,13 +9,14 @@ use crate::deliver::{Lane, Message, Sink, SinkError};
 use crate::extract::{ChunkReader, Half, Source, SourceError, StagedChunk};
 use crate::format::{self, FormatError, Labeller};
 use crate::journal::{Progress, StreamKey};
-use crate::model::{ChunkNumber, MessageKey, Offset, Partition, StreamNumber};
+use crate::model::{ChunkNumber, MessageKey, Offset, Part, Partition, StreamNumber};
 
 use super::board::{Board, Job, Next};
 use super::context::{Context, World};
-use super::decide::{PairDecision, StreamWork, source_of};
+use super::decide::{PairDecision, Segment, StreamWork, source_of};
 use super::fault::{Disagreement, Fault};
 use super::pair::{self, Opened, Pair};
+use super::state::Fate;
 use super::tail::{EMPTY_SOURCE, Found, Tail};
 use super::tally;
 use super::watch::Event;
@@ -141,56 +142,80 @@ impl<W: World> Worker<W> {
     }
 
     async fn deliver(&mut self, pair: Arc<Pair>, work: StreamWork) -> Result<(), Fault> {
-        let attempt = self
-            .run
-            .ledger
-            .look(|state| state.attempt_of(&pair.key()).map(|attempt| attempt.attempt.clone()));
-        let Some(attempt) = attempt else {
-            return Err(Fault::Again("the unload was given up meanwhile".into()));
-        };
-        let mut at = self.touch(&pair, work.stream);
-        let from = self.pending.streams[at].progress.chunks;
-        let source = self.run.world.source();
-        let reader = source.read(&attempt, work.partition, from, work.end).await;
-        let mut reader = self.staged(&pair, reader)?;
         let mut labeller = Labeller::new(&pair.table.columns);
-        while self.pending.streams[at].progress.chunks < work.end {
+        let mut first = 0;
+        for segment in &work.segments {
+            self.deliver_segment(&pair, &work, segment, first, &mut labeller).await?;
+            first += segment.end;
+        }
+        let at = self.touch(&pair, work.stream);
+        self.finish_stream(at).await
+    }
+
+    /// Delivers what is left of one staging partition; `first` chunks of the stream come before it.
+    async fn deliver_segment(
+        &mut self,
+        pair: &Arc<Pair>,
+        work: &StreamWork,
+        segment: &Segment,
+        first: u64,
+        labeller: &mut Labeller,
+    ) -> Result<(), Fault> {
+        let mut at = self.touch(pair, work.stream);
+        let done = self.pending.streams[at].progress.chunks;
+        if done >= first + segment.end {
+            return Ok(());
+        }
+        let (attempt, partition) = (&segment.attempt, segment.partition);
+        let fate = |name| self.run.ledger.look(|s| s.attempts.get(name).map(|known| known.fate));
+        if fate(&attempt.name) != Some(Fate::Sealed) {
+            return Err(Fault::Again("the unload was given up meanwhile".into()));
+        }
+        let source = self.run.world.source();
+        let reader = source.read(attempt, partition, done - first, segment.end).await;
+        let mut reader = self.staged(pair, reader)?;
+        while self.pending.streams[at].progress.chunks < first + segment.end {
             self.run.go_on()?;
             let next = reader.next().await;
-            let Some(chunk) = self.staged(&pair, next)? else {
+            let Some(chunk) = self.staged(pair, next)? else {
                 return Err(Fault::Again("a sealed staging partition ended early".into()));
             };
-            let number = self.pending.streams[at].progress.chunks + 1;
-            self.run.tell(Event::Polled { message: number - 1, topic: attempt.name.0.clone() });
-            let source = source_of(&attempt.name, work.partition, number - 1);
-            self.deliver_chunk(at, &work, number, &source, &chunk, &mut labeller).await?;
+            let offset = self.pending.streams[at].progress.chunks - first;
+            self.run.tell(Event::Polled { message: offset, topic: attempt.name.0.clone() });
+            self.deliver_chunk(at, work, segment, offset, &chunk, labeller).await?;
             if self.is_due() {
                 self.commit().await?;
-                at = self.touch(&pair, work.stream);
+                at = self.touch(pair, work.stream);
             }
         }
-        self.finish_stream(at).await
+        Ok(())
     }
 
     async fn deliver_chunk(
         &mut self,
         at: usize,
         work: &StreamWork,
-        number: u64,
-        source: &str,
+        segment: &Segment,
+        offset: u64,
         chunk: &StagedChunk,
         labeller: &mut Labeller,
     ) -> Result<(), Fault> {
         let touched = &self.pending.streams[at];
-        let key = self.key(&touched.pair, work.stream, number, number == work.end);
+        let number = touched.progress.chunks + 1;
+        let key = self.key(&touched.pair, work.stream, number, number == work.end());
         let key_bytes = format::encode_key(&key);
+        let source = source_of(&segment.attempt.name, segment.partition, offset);
+        let part = segment.part.map(Part::number);
         // The labeller knows how much it takes; room made here would be too little, and made twice.
         let mut body = Vec::new();
         let labelled = labeller
-            .label(&key, &key_bytes, source, None, &chunk.body, &mut body)
-            .map_err(|error| unfit(error, source))?;
+            .label(&key, &key_bytes, &source, part, &chunk.body, &mut body)
+            .map_err(|error| unfit(error, &source))?;
         let progress = &mut self.pending.streams[at].progress;
-        tally::count(&mut progress.tallies, chunk, labelled.rows);
+        // A part was counted before it was sealed.
+        if part.is_none() {
+            tally::count(&mut progress.tallies, chunk, labelled.rows);
+        }
         match chunk.half {
             Half::Added => progress.added += labelled.rows,
             Half::Removed => progress.removed += labelled.rows,

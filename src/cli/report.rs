@@ -126,6 +126,7 @@ fn next_of_source(source: &SourceError, again: &str) -> String {
             "the same command again with the datamart's name in --connect".to_owned()
         }
         SourceError::Refused { .. }
+        | SourceError::PartRefused { .. }
         | SourceError::CutShort { .. }
         | SourceError::Unreadable { .. }
         | SourceError::Stalled { .. }

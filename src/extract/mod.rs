@@ -11,7 +11,7 @@ pub mod zookeeper;
 use std::future::Future;
 
 use crate::model::{
-    Attempt, AttemptName, ChangeLog, Datasource, Delta, DeltaNum, LockCode, Owner, Partition,
+    Attempt, AttemptName, ChangeLog, Datasource, Delta, DeltaNum, LockCode, Owner, Part, Partition,
     RunId, Table,
 };
 
@@ -56,6 +56,14 @@ pub enum SourceError {
     NoDatamart {
         /// The datamart asked for.
         datamart: String,
+    },
+    /// The node does not take the statement of a part at all (D4.13), however often it is asked.
+    #[error("node does not take {statement}: {message}")]
+    PartRefused {
+        /// The statement, shortened.
+        statement: String,
+        /// The node's own text.
+        message: String,
     },
     /// The node's answer has not the documented shape.
     #[error("node answered {statement} in an unknown form: {reason}")]
@@ -163,6 +171,23 @@ pub struct Sums {
     pub snapshot: Option<String>,
 }
 
+/// Something to be counted in a (delta, table), to know whether and how its keys repeat (D4.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Count {
+    /// Rows added.
+    Started,
+    /// Rows removed.
+    Finished,
+    /// Different keys among both.
+    Keys,
+    /// Different keys among the rows added that are there at the delta's end.
+    Alive,
+    /// Different keys among the rows added that are not there at the delta's end.
+    Dead,
+    /// Those of them of which an older row was removed as well.
+    Replaced,
+}
+
 /// One datamart on a node: its deltas, its changelog, its lock.
 ///
 /// Every method is one or two statements; none of them waits for the lock of others.
@@ -192,6 +217,16 @@ pub trait Node: Send + Sync + 'static {
         delta: DeltaNum,
         table: &Table,
     ) -> impl Future<Output = Result<Option<Datasource>, SourceError>> + Send;
+
+    /// Counts rows or keys of a (delta, table) in one datasource; none where the node refuses the
+    /// question.
+    fn count(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        what: Count,
+    ) -> impl Future<Output = Result<Option<u64>, SourceError>> + Send;
 
     /// CHECK_SUM of a whole delta; none where the node cannot say.
     fn delta_sum(
@@ -253,6 +288,35 @@ pub enum Half {
     Removed,
 }
 
+impl Half {
+    /// The half that a part's rows belong to.
+    pub fn of(part: Part) -> Self {
+        match part {
+            Part::Dead | Part::Alive => Self::Added,
+            Part::Removed => Self::Removed,
+        }
+    }
+}
+
+/// What one statement of an unload asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// One half.
+    Half(Half),
+    /// One part of a pair with repeated keys.
+    Part(Part),
+}
+
+impl Rows {
+    /// The half that the rows belong to.
+    pub fn half(self) -> Half {
+        match self {
+            Self::Half(half) => half,
+            Self::Part(part) => Half::of(part),
+        }
+    }
+}
+
 /// End of each partition of a staging topic once its unload is complete. Nothing is delivered
 /// before it is known and nothing beyond it is ever read (D4.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,6 +374,18 @@ pub trait Source: Send + Sync + 'static {
         &self,
         attempt: &Attempt,
         table: &Table,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> impl Future<Output = Result<Seal, SourceError>> + Send;
+
+    /// As [`Source::unload`], for one part of a pair with repeated keys (D4.13).
+    ///
+    /// # Errors
+    /// [`SourceError::PartRefused`] where there can be no such part; others as of any unload.
+    fn unload_part(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        part: Part,
         tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> impl Future<Output = Result<Seal, SourceError>> + Send;
 

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::prostore::{ProstoreNode, names_the_size};
-use super::{ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep, sql};
+use super::{
+    ChunkReader, Discard, Half, Rows, Seal, Source, SourceError, StagedChunk, UnloadStep, sql,
+};
 use crate::format;
 use crate::model::{
-    Attempt, AttemptName, Datasource, DeltaNum, Partition, RunId, Table, TableName,
+    Attempt, AttemptName, Datasource, DeltaNum, Part, Partition, RunId, Table, TableName,
 };
 
 /// A message of a staging topic as it lies there.
@@ -159,16 +161,16 @@ impl<T: StagingTopics> ProstoreSource<T> {
         Self { node, topics, read_key, patience, stalls: Mutex::default() }
     }
 
-    /// One half. An answer that is lost although the work was done is as good as one that came.
+    /// One statement. An answer that is lost although the work was done is as good as one that came.
     async fn insert(
         &self,
         attempt: &Attempt,
         table: &Table,
-        half: Half,
+        rows: Rows,
     ) -> Result<(), SourceError> {
-        match self.watch(attempt, table, half).await {
+        match self.answer(attempt, table, rows).await {
             Err(lost @ SourceError::Unreachable { .. }) => {
-                match self.has_arrived(attempt, table, half).await {
+                match self.has_arrived(attempt, table, rows).await {
                     Ok(true) => Ok(()),
                     // Why it cannot be known matters less than what was lost.
                     Ok(false) | Err(_) => Err(lost),
@@ -190,22 +192,22 @@ impl<T: StagingTopics> ProstoreSource<T> {
         self.topics.ends(name).await.is_ok_and(|ends| ends.iter().any(|end| *end > 0))
     }
 
-    /// Whether all rows of a half that nobody answered for are there, in whole streams. A topic
+    /// Whether all rows of a statement that nobody answered for are there, in whole streams. A topic
     /// that grows is waited for; nothing else that still writes can matter, for the seal will lie
     /// behind what was counted.
     async fn has_arrived(
         &self,
         attempt: &Attempt,
         table: &Table,
-        half: Half,
+        rows: Rows,
     ) -> Result<bool, SourceError> {
         loop {
             while !self.topics.quiet(&attempt.name, self.patience.tick).await? {}
-            let arrival = self.arrival(attempt, half).await?;
+            let arrival = self.arrival(attempt, rows.half()).await?;
             if arrival.is_nothing() {
                 return Ok(false);
             }
-            let rows = self.rows(attempt.delta, table, attempt.datasource.as_ref(), half).await?;
+            let rows = self.selected(attempt, table, rows).await?;
             if arrival.is_whole(rows) {
                 tracing::info!(attempt = %attempt.name, rows, "all came though no answer did");
                 return Ok(true);
@@ -213,6 +215,21 @@ impl<T: StagingTopics> ProstoreSource<T> {
             if self.topics.quiet(&attempt.name, self.patience.quiet).await? {
                 return Ok(false);
             }
+        }
+    }
+
+    /// How many rows a statement of an unload selects in its datasource.
+    async fn selected(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<u64, SourceError> {
+        match rows {
+            Rows::Half(half) => {
+                self.rows(attempt.delta, table, attempt.datasource.as_ref(), half).await
+            }
+            Rows::Part(part) => self.node.count_part(attempt, table, part).await,
         }
     }
 
@@ -232,10 +249,27 @@ impl<T: StagingTopics> ProstoreSource<T> {
         Ok(arrival)
     }
 
-    /// One half, watched: an unload can hang for ever, and only its topic tells a slow one from a
-    /// dead one.
-    async fn watch(&self, attempt: &Attempt, table: &Table, half: Half) -> Result<(), SourceError> {
-        let answer = self.node.unload(attempt, table, half);
+    async fn answer(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<(), SourceError> {
+        match rows {
+            Rows::Half(half) => self.watch(attempt, self.node.unload(attempt, table, half)).await,
+            Rows::Part(part) => {
+                self.watch(attempt, self.node.unload_part(attempt, table, part)).await
+            }
+        }
+    }
+
+    /// Waits for the answer of an unload: it can hang for ever, and only its topic tells a slow one
+    /// from a dead one.
+    async fn watch(
+        &self,
+        attempt: &Attempt,
+        answer: impl Future<Output = Result<(), SourceError>>,
+    ) -> Result<(), SourceError> {
         tokio::pin!(answer);
         let limit = self.limit(attempt);
         let (mut ends, mut still) = (None, Duration::ZERO);
@@ -253,6 +287,29 @@ impl<T: StagingTopics> ProstoreSource<T> {
                 return Err(self.stalled(attempt, still));
             }
         }
+    }
+
+    async fn unload_all(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        statements: &[Rows],
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        self.topics.create(&attempt.name, attempt.partitions).await?;
+        tell(UnloadStep::TopicCreated { partitions: attempt.partitions });
+        self.node.create_download(attempt, table).await?;
+        tell(UnloadStep::TableCreated);
+        for rows in statements {
+            self.insert(attempt, table, *rows).await?;
+            tell(UnloadStep::Inserted { half: rows.half() });
+        }
+        // Connectors answer once the leaders have everything (acks=1, PROSTORE 6), but the ends that
+        // brokers tell are those that all replicas have: they would cut an unload short.
+        let ends = self.topics.fence(&attempt.name).await?;
+        self.node.drop_download(&attempt.name).await?;
+        tell(UnloadStep::TableDropped);
+        Ok(Seal { ends })
     }
 
     fn limit(&self, attempt: &Attempt) -> Duration {
@@ -288,20 +345,18 @@ impl<T: StagingTopics> Source for ProstoreSource<T> {
         table: &Table,
         tell: &(dyn Fn(UnloadStep) + Send + Sync),
     ) -> Result<Seal, SourceError> {
-        self.topics.create(&attempt.name, attempt.partitions).await?;
-        tell(UnloadStep::TopicCreated { partitions: attempt.partitions });
-        self.node.create_download(attempt, table).await?;
-        tell(UnloadStep::TableCreated);
-        for half in [Half::Added, Half::Removed] {
-            self.insert(attempt, table, half).await?;
-            tell(UnloadStep::Inserted { half });
-        }
-        // Connectors answer once the leaders have everything (acks=1, PROSTORE 6), but the ends that
-        // brokers tell are those that all replicas have: they would cut an unload short.
-        let ends = self.topics.fence(&attempt.name).await?;
-        self.node.drop_download(&attempt.name).await?;
-        tell(UnloadStep::TableDropped);
-        Ok(Seal { ends })
+        let halves = [Rows::Half(Half::Added), Rows::Half(Half::Removed)];
+        self.unload_all(attempt, table, &halves, tell).await
+    }
+
+    async fn unload_part(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        part: Part,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        self.unload_all(attempt, table, &[Rows::Part(part)], tell).await
     }
 
     async fn rows(

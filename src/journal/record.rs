@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::restore_record::RestoreFact;
 use crate::model::{
-    Attempt, AttemptName, Delta, DeltaNum, LockCode, Offset, Owner, Partition, StreamNumber, Table,
-    TableName,
+    Attempt, AttemptName, Datasource, Delta, DeltaNum, KeyCounts, LockCode, Offset, Owner, Part,
+    Partition, StreamNumber, Table, TableName,
 };
 
 /// One thing to be written.
@@ -206,6 +206,54 @@ pub enum Fact {
     GapsAsked,
     /// A transition of a restore: the store is of that kind then.
     Restore(RestoreFact),
+    /// The primary key of a table planned above; tables without this record have an unknown one.
+    KeyPlanned {
+        /// The table.
+        table: TableName,
+        /// Columns of its key, in order.
+        columns: Vec<String>,
+    },
+    /// The keys of a (delta, table) of several write operations were counted (D4.13). Its unloads
+    /// follow from this.
+    KeysCounted {
+        /// The delta.
+        delta: DeltaNum,
+        /// The issue.
+        issue: u32,
+        /// The table.
+        table: TableName,
+        /// Where they were counted, and where every unload of the pair is made.
+        datasource: Option<Datasource>,
+        /// What was counted; none where the node refused to.
+        counts: Option<KeyCounts>,
+    },
+    /// As `AttemptOpened`, of one part of a pair with repeated keys.
+    PartOpened {
+        /// The attempt.
+        attempt: Attempt,
+        /// The issue it serves.
+        issue: u32,
+        /// The part.
+        part: Part,
+    },
+    /// As `Sealed`, of a part, which was read once and came whole.
+    PartSealed {
+        /// The attempt.
+        name: AttemptName,
+        /// By partition: number of messages.
+        ends: Vec<u64>,
+        /// Rows in them.
+        rows: u64,
+    },
+    /// A pair with repeated keys cannot be unloaded in parts: it is, in two halves.
+    PartsRefused {
+        /// The delta.
+        delta: DeltaNum,
+        /// The issue.
+        issue: u32,
+        /// The table.
+        table: TableName,
+    },
 }
 
 /// What a journal holds of the run that is not ended.

@@ -6,6 +6,7 @@ mod ids;
 mod key;
 mod lock_code;
 mod owner;
+mod part;
 mod table;
 
 pub use change::{Change, ChangeLog};
@@ -17,4 +18,5 @@ pub use ids::{
 pub use key::{MessageKey, MessageType};
 pub use lock_code::LockCode;
 pub use owner::Owner;
+pub use part::{KeyCounts, Part};
 pub use table::{Column, ColumnType, Table};

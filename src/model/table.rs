@@ -54,4 +54,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Datasources that hold it, lower case, in the node's order.
     pub datasources: Vec<Datasource>,
+    /// Columns of the primary key, in its order; empty where it is not known. The journal's record
+    /// of a table is older than this and keeps it apart.
+    #[serde(skip)]
+    pub primary_key: Vec<String>,
 }

@@ -86,7 +86,7 @@ mod tests {
 
     fn table(name: &str, datasources: &[&str]) -> Table {
         let datasources = datasources.iter().map(|d| Datasource((*d).into())).collect();
-        Table { name: TableName(name.into()), columns: vec![], datasources }
+        Table { name: TableName(name.into()), columns: vec![], datasources, primary_key: vec![] }
     }
 
     fn change(num: u64, entity: &str, query: &str, delta: Option<u64>) -> Change {

@@ -1,6 +1,6 @@
 //! The node of the world in memory.
 
-use crate::extract::{Allow, Deny, Mark, Marker, Node, SourceError, Sums, Tables};
+use crate::extract::{Allow, Count, Deny, Mark, Marker, Node, SourceError, Sums, Tables};
 use crate::model::{ChangeLog, Datasource, Delta, DeltaNum, LockCode, Owner, Table};
 
 use super::world::{Inner, Memory};
@@ -55,13 +55,31 @@ impl Node for Memory {
         _delta: DeltaNum,
         table: &Table,
     ) -> Result<Option<Datasource>, SourceError> {
-        self.ask("preferred", |_| table.datasources.last().cloned()).await
+        self.ask("preferred", |inner| {
+            let now = inner.tables.iter().find(|known| known.name == table.name);
+            now.and_then(|table| table.datasources.last().cloned())
+        })
+        .await
     }
 
     async fn delta_sum(&self, delta: DeltaNum) -> Result<Option<String>, SourceError> {
         self.ask("delta_sum", |inner| {
             let rows = inner.rows.iter().filter(|((d, _), _)| *d == delta);
             Some(rows.map(|(_, rows)| rows.len()).sum::<usize>().to_string())
+        })
+        .await
+    }
+
+    async fn count(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        _datasource: Option<&Datasource>,
+        what: Count,
+    ) -> Result<Option<u64>, SourceError> {
+        self.ask("count", |inner| {
+            let percent = inner.faults.refused_counts;
+            (!inner.chance(percent)).then(|| inner.count(delta, &table.name, what))
         })
         .await
     }

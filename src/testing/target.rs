@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::extract::{Allow, Deny, Mark, Marker, Node, SourceError, Sums, Tables};
+use crate::extract::{Allow, Count, Deny, Mark, Marker, Node, SourceError, Sums, Tables};
 use crate::load::{Hot, LoadWriter, Loads, Target};
 use crate::model::{
     AttemptName, ChangeLog, Column, ColumnType, Datasource, Delta, DeltaDate, DeltaNum, LockCode,
@@ -148,6 +148,16 @@ impl Node for MemoryTarget {
         Ok(None)
     }
 
+    async fn count(
+        &self,
+        _: DeltaNum,
+        _: &Table,
+        _: Option<&Datasource>,
+        _: Count,
+    ) -> Answered<Option<u64>> {
+        Ok(None)
+    }
+
     async fn delta_sum(&self, _: DeltaNum) -> Answered<Option<String>> {
         Ok(None)
     }
@@ -207,6 +217,7 @@ pub fn table(name: &str) -> Table {
             Column { name: "v".into(), kind: ColumnType::Varchar(None) },
         ],
         datasources: vec![Datasource("adp".into())],
+        primary_key: vec!["id".into()],
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::extract::{
     ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep,
 };
-use crate::model::{Attempt, AttemptName, Datasource, DeltaNum, Partition, RunId, Table};
+use crate::model::{Attempt, AttemptName, Datasource, DeltaNum, Part, Partition, RunId, Table};
 
 use super::rows::{TestRow, staging_body};
 use super::world::{Inner, Memory};
@@ -27,8 +27,23 @@ impl Staging {
 }
 
 impl Inner {
-    fn chunks(&mut self, attempt: &Attempt, half: Half) -> Vec<StagedChunk> {
-        let mut rows = self.half(attempt.delta, &attempt.table, half);
+    /// The rows of a part; of a datasource that reads without merging, more may seem alive.
+    fn rows_of_part(&mut self, attempt: &Attempt, part: Part) -> Vec<TestRow> {
+        let (delta, table) = (attempt.delta, &attempt.table);
+        let percent = self.faults.unmerged_parts;
+        let mut rows = self.part(delta, table, part);
+        if part == Part::Alive && self.chance(percent) {
+            rows.extend(self.part(delta, table, Part::Dead).pop());
+        }
+        rows
+    }
+
+    fn chunks(
+        &mut self,
+        attempt: &Attempt,
+        half: Half,
+        mut rows: Vec<TestRow>,
+    ) -> Vec<StagedChunk> {
         for last in (1..rows.len()).rev() {
             let other = self.random() as usize % (last + 1);
             rows.swap(last, other);
@@ -92,15 +107,8 @@ fn cut_short(attempt: &Attempt) -> SourceError {
     SourceError::CutShort { statement: attempt.name.0.clone(), message: "by chance".into() }
 }
 
-impl Source for Memory {
-    type Reader = MemoryReader;
-
-    async fn unload(
-        &self,
-        attempt: &Attempt,
-        _table: &Table,
-        tell: &(dyn Fn(UnloadStep) + Send + Sync),
-    ) -> Result<Seal, SourceError> {
+impl Memory {
+    async fn prepare(&self, attempt: &Attempt, tell: &(dyn Fn(UnloadStep) + Send + Sync)) {
         let name = attempt.name.0.as_str();
         let made = self
             .call("create_topic", |inner| {
@@ -113,25 +121,82 @@ impl Source for Memory {
         tell(UnloadStep::TopicCreated { partitions: attempt.partitions });
         self.call("create_table", |inner| inner.tables_made.insert(name.to_owned())).await;
         tell(UnloadStep::TableCreated);
-        for half in [Half::Added, Half::Removed] {
-            // All chunks are on their way once the statement is sent; a crash in between leaves
-            // some of them to a connector that nobody can stop.
-            self.call("insert", |inner| {
-                let chunks = inner.chunks(attempt, half);
-                if let Some(staging) = inner.staging.get_mut(name) {
-                    staging.to_come = chunks;
-                }
-            })
-            .await;
-            let answer = self.call("answer", |inner| answer(inner, attempt)).await;
-            answer?;
-            tell(UnloadStep::Inserted { half });
-        }
+    }
+
+    async fn insert(
+        &self,
+        attempt: &Attempt,
+        half: Half,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+        rows: impl FnOnce(&mut Inner) -> Vec<TestRow>,
+    ) -> Result<(), SourceError> {
+        // All chunks are on their way once the statement is sent; a crash in between leaves
+        // some of them to a connector that nobody can stop.
+        self.call("insert", |inner| {
+            let rows = rows(inner);
+            let chunks = inner.chunks(attempt, half, rows);
+            if let Some(staging) = inner.staging.get_mut(&attempt.name.0) {
+                staging.to_come = chunks;
+            }
+        })
+        .await;
+        self.call("answer", |inner| answer(inner, attempt)).await?;
+        tell(UnloadStep::Inserted { half });
+        Ok(())
+    }
+
+    async fn seal(
+        &self,
+        attempt: &Attempt,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        let name = attempt.name.0.as_str();
         self.call("drop_table", |inner| inner.tables_made.remove(name)).await;
         tell(UnloadStep::TableDropped);
         let ends = self.call("ends", |inner| inner.staging.get(name).cloned()).await;
         let ends = ends.map(|s| s.partitions.iter().map(|p| p.len() as u64).collect());
         Ok(Seal { ends: ends.unwrap_or_default() })
+    }
+}
+
+impl Source for Memory {
+    type Reader = MemoryReader;
+
+    async fn unload(
+        &self,
+        attempt: &Attempt,
+        _table: &Table,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        self.prepare(attempt, tell).await;
+        for half in [Half::Added, Half::Removed] {
+            self.insert(attempt, half, tell, |inner| {
+                inner.half(attempt.delta, &attempt.table, half)
+            })
+            .await?;
+        }
+        self.seal(attempt, tell).await
+    }
+
+    async fn unload_part(
+        &self,
+        attempt: &Attempt,
+        _table: &Table,
+        part: Part,
+        tell: &(dyn Fn(UnloadStep) + Send + Sync),
+    ) -> Result<Seal, SourceError> {
+        self.prepare(attempt, tell).await;
+        let refused = self.call("insert", |inner| {
+            let percent = inner.faults.refused_parts;
+            inner.chance(percent)
+        });
+        if refused.await {
+            let (statement, message) = (attempt.name.0.clone(), "by chance".into());
+            return Err(SourceError::PartRefused { statement, message });
+        }
+        self.insert(attempt, Half::of(part), tell, |inner| inner.rows_of_part(attempt, part))
+            .await?;
+        self.seal(attempt, tell).await
     }
 
     async fn rows(

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backup::World;
-use crate::extract::Half;
-use crate::model::{ChangeLog, Delta, DeltaNum, Owner, Table, TableName};
+use crate::extract::{Count, Half};
+use crate::model::{ChangeLog, Delta, DeltaNum, Owner, Part, Table, TableName};
 
 use super::fuse::Fuse;
 use super::journal::MemoryJournal;
@@ -28,6 +28,12 @@ pub struct Faults {
     pub interrupted: u64,
     /// A sealed staging topic is lost between two executions.
     pub lost_staging: u64,
+    /// A count of keys is refused.
+    pub refused_counts: u64,
+    /// The statement of a part is refused.
+    pub refused_parts: u64,
+    /// A part holds rows that were replaced later, as of a datasource that reads without merging.
+    pub unmerged_parts: u64,
     /// Not a percentage: most rows that a message of a connector may hold; 0 for any.
     pub connector_rows: u64,
     /// Not a percentage: most bytes that a data body of the backup topic may hold; 0 for any.
@@ -48,6 +54,10 @@ pub struct Inner {
     /// CHECK_SUM and CHECK_SUM_SNAPSHOT by delta and table; where none is given, CHECK_SUM is the
     /// number of rows.
     pub sums: BTreeMap<(DeltaNum, TableName), (String, String)>,
+    /// Versions that a delta added or removed, each once: what CHECK_SUM adds up.
+    pub changed: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
+    /// Rows that are there at the end of a delta, by delta and table.
+    pub alive: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
     /// Code word of the lock.
     pub lock: Option<String>,
     /// The marker.
@@ -93,6 +103,48 @@ impl Inner {
         let op = i32::from(half == Half::Removed);
         let rows = self.rows.get(&(delta, table.clone())).into_iter().flatten();
         rows.filter(|row| row.sys_op == op).cloned().collect()
+    }
+
+    fn is_alive(&self, delta: DeltaNum, table: &TableName, row: &TestRow) -> bool {
+        let rows = self.alive.get(&(delta, table.clone())).into_iter().flatten();
+        rows.into_iter().any(|alive| (alive.id, &alive.v) == (row.id, &row.v))
+    }
+
+    /// Rows of one part, as EXCEPT and INTERSECT give them: equal ones once.
+    pub fn part(&self, delta: DeltaNum, table: &TableName, part: Part) -> Vec<TestRow> {
+        if part == Part::Removed {
+            return self.half(delta, table, Half::Removed);
+        }
+        let mut rows = self.half(delta, table, Half::Added);
+        rows.retain(|row| self.is_alive(delta, table, row) == (part == Part::Alive));
+        rows.sort();
+        rows.dedup();
+        rows
+    }
+
+    /// What the node counts.
+    pub fn count(&self, delta: DeltaNum, table: &TableName, what: Count) -> u64 {
+        let keys = |rows: &[TestRow]| rows.iter().map(|row| row.id).collect::<BTreeSet<_>>();
+        let (added, removed) =
+            (self.half(delta, table, Half::Added), self.half(delta, table, Half::Removed));
+        let dead = keys(&self.part(delta, table, Part::Dead));
+        let count = match what {
+            Count::Started => added.len(),
+            Count::Finished => removed.len(),
+            Count::Keys => keys(&[added, removed].concat()).len(),
+            Count::Alive => {
+                let alive = self.alive.get(&(delta, table.clone()));
+                keys(&added).intersection(&keys(alive.map_or(&[], Vec::as_slice))).count()
+            }
+            Count::Dead => dead.len(),
+            Count::Replaced => {
+                let before = delta.0.checked_sub(1).map(DeltaNum);
+                let was = |row: &TestRow| before.is_some_and(|n| self.is_alive(n, table, row));
+                let old: Vec<_> = removed.into_iter().filter(was).collect();
+                keys(&old).intersection(&dead).count()
+            }
+        };
+        count as u64
     }
 }
 

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use deltakeep::backup::{
-    DeltaDecision, Found, PairDecision, PairKey, State, Tail, decide_delta, decide_pair,
+    DeltaDecision, Found, PairDecision, PairKey, State, StreamWork, Tail, decide_delta, decide_pair,
 };
 use deltakeep::journal::{Fact, Progress, StreamKey};
 use deltakeep::model::{
-    Attempt, AttemptName, DeltaNum, Offset, Partition, StreamNumber, TableName,
+    Attempt, AttemptName, DeltaNum, KeyCounts, Offset, Part, Partition, StreamNumber, TableName,
 };
 
 const DELTA: DeltaNum = DeltaNum(7);
@@ -104,7 +104,7 @@ fn state_of_pair(word: &str, delivered: bool) -> State {
             Fact::AttemptOpened { attempt, issue },
             Fact::AttemptDropped { name, answered: true },
         ],
-        other => panic!("no such word for the journal: {other}"),
+        in_parts => facts_of_parts(in_parts, &attempt),
     };
     facts.into_iter().for_each(|fact| state.apply(fact));
     if delivered || word.starts_with("lost") {
@@ -114,8 +114,41 @@ fn state_of_pair(word: &str, delivered: bool) -> State {
     state
 }
 
+/// The same of a pair whose keys repeat: its parts have 3, 2 and 1 messages.
+fn facts_of_parts(word: &str, attempt: &Attempt) -> Vec<Fact> {
+    let (delta, issue) = (DELTA, ISSUE);
+    let counts = Some(KeyCounts { started: 2, finished: 0, keys: 1, ..KeyCounts::default() });
+    let mut facts =
+        vec![Fact::KeysCounted { delta, issue, table: table(), datasource: None, counts }];
+    let sealed = match word {
+        "sealed, in parts" => [true, true, true],
+        "partly sealed" => [true, true, false],
+        "open, in parts" | "lost, in parts" => [false; 3],
+        other => panic!("no such word for the journal: {other}"),
+    };
+    for ((part, end), sealed) in Part::ALL.into_iter().zip([3, 2, 1]).zip(sealed) {
+        let name = AttemptName(format!("{UNLOAD}{}", part.number()));
+        let attempt = Attempt { name: name.clone(), ..attempt.clone() };
+        facts.push(Fact::PartOpened { attempt, issue, part });
+        if sealed {
+            facts.push(Fact::PartSealed { name, ends: vec![end], rows: end });
+        }
+    }
+    facts
+}
+
 fn source(partition: u32, offset: u64) -> Option<String> {
     Some(format!("{UNLOAD}/{partition}/{offset}"))
+}
+
+/// Source of a chunk of a pair in parts, by its number.
+fn part(chunk: u64) -> Option<String> {
+    let (part, offset) = match chunk {
+        1..=3 => (1, chunk - 1),
+        4..=5 => (2, chunk - 4),
+        _ => (3, chunk - 6),
+    };
+    Some(format!("{UNLOAD}{part}/0/{offset}"))
 }
 
 /// Topics in which the words are true, for a run that has `done` chunks of stream 1 delivered.
@@ -145,6 +178,20 @@ fn tails_of_pair(word: &str, done: u64) -> Vec<Tail> {
             tail(&[(1, next, source(0, done), false), (2, 1, source(2, 0), false)]),
             tail(&[(2, 1, source(2, 0), false), (2, 2, source(2, 1), true)]),
         ],
+        "next chunks of its parts" => [next, 3, 4, 5, 6]
+            .map(|last| (next..=last).map(|chunk| (1, chunk, part(chunk), chunk == 6)))
+            .map(|messages| tail(&messages.collect::<Vec<_>>()))
+            .to_vec(),
+        "anything else than its parts" => vec![
+            tail(&[(1, next, other, false)]),
+            tail(&[(1, next, source(0, done), false)]),
+            tail(&[(1, next, part(next + 1), false)]),
+            tail(&[(1, next + 1, part(next + 1), false)]),
+            tail(&[(1, next, part(next), false), (1, next + 1, part(6), true)]),
+            tail(&[(1, 7, part(7), true)]),
+            tail(&[(2, 1, part(4), false)]),
+            tail(&[(1, next, part(next), false), (2, 1, empty, true)]),
+        ],
         "anything else" => vec![
             tail(&[(1, next, other, false)]),
             tail(&[(1, next, None, false)]),
@@ -164,15 +211,17 @@ fn name_of_pair(decision: &PairDecision, done: u64) -> &'static str {
         PairDecision::Skip => "skip",
         PairDecision::Empty { found: Some(_) } => "adopt it",
         PairDecision::Empty { found: None } => "send the empty chunk",
-        PairDecision::Deliver { streams, .. } => {
-            assert_eq!(streams.iter().map(|s| s.end).collect::<Vec<_>>(), [3, 2]);
+        PairDecision::Deliver { streams } => {
+            let ends: Vec<_> = streams.iter().map(StreamWork::end).collect();
+            assert!(ends == [3, 2] || ends == [6], "{ends:?}");
             let adopted = streams.iter().flat_map(|s| s.adopt.keys().map(|n| (s.stream.0, *n)));
             let adopted: Vec<_> = adopted.collect();
             assert!(!adopted.iter().any(|(s, n)| *s == 1 && *n <= done), "{adopted:?}");
             if adopted.is_empty() { "deliver" } else { "adopt these, deliver the rest" }
         }
         PairDecision::Reissue { .. } => "reissue",
-        PairDecision::Unload { give_up } if give_up.is_empty() => "unload",
+        PairDecision::Unload { keep, .. } if !keep.is_empty() => "give up, unload the rest",
+        PairDecision::Unload { give_up, .. } if give_up.is_empty() => "unload",
         PairDecision::Unload { .. } => "give up, unload",
     }
 }
@@ -187,6 +236,11 @@ fn every_pair_is_decided_as_the_table_says() {
         ("empty", false),
         ("sealed", true),
         ("sealed", false),
+        ("sealed, in parts", true),
+        ("sealed, in parts", false),
+        ("partly sealed", false),
+        ("lost, in parts", true),
+        ("open, in parts", false),
         ("lost", true),
         ("lost, no unload", true),
         ("lost, given up", true),
@@ -199,7 +253,13 @@ fn every_pair_is_decided_as_the_table_says() {
             let done = u64::from(delivered);
             let word = journal.split(',').next().unwrap_or_default();
             let wanted = oracle.decide(word, topic);
-            for tail in tails_of_pair(topic, done) {
+            let in_parts = journal.ends_with("parts") || word.starts_with("partly");
+            let of_it = match topic {
+                "next chunks of its unload" if in_parts => "next chunks of its parts",
+                "anything else" if in_parts => "anything else than its parts",
+                other => other,
+            };
+            for tail in tails_of_pair(of_it, done) {
                 let decision = decide_pair(&pair(), &state_of_pair(journal, delivered), &tail);
                 let decided = name_of_pair(&decision, done);
                 assert_eq!(decided, wanted, "{journal}, {done} delivered | {topic}: {tail:?}");

@@ -10,7 +10,7 @@ use deltakeep::journal::{
 };
 use deltakeep::model::{
     Attempt, AttemptName, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
-    LockCode, Offset, Owner, Partition, RunId, StreamNumber, Table, TableName,
+    KeyCounts, LockCode, Offset, Owner, Part, Partition, RunId, StreamNumber, Table, TableName,
 };
 use uuid::Uuid;
 
@@ -56,6 +56,7 @@ fn table() -> Table {
         name: TableName("sales".into()),
         columns: kinds.into_iter().enumerate().map(column).collect(),
         datasources: vec![Datasource("adp".into()), Datasource("adqm".into())],
+        primary_key: vec![],
     }
 }
 
@@ -138,6 +139,27 @@ fn progress() -> Record {
     )
 }
 
+/// Facts about repeated keys.
+fn in_parts() -> Vec<(&'static str, Fact)> {
+    let (name, delta, table) = (attempt().name, DeltaNum(3), TableName("sales".into()));
+    let datasource = Some(Datasource("adqm".into()));
+    let (alive, dead, replaced) = (Some(300), Some(1 << 40), None);
+    let counts = KeyCounts { started: 70_000, finished: 1, keys: 250, alive, dead, replaced };
+    let counted = |datasource, counts| {
+        let table = TableName("sales".into());
+        Fact::KeysCounted { delta, issue: 1, table, datasource, counts }
+    };
+    let columns = vec!["id".into(), "date".into()];
+    vec![
+        ("key_planned", Fact::KeyPlanned { table: table.clone(), columns }),
+        ("keys_counted", counted(datasource, Some(counts))),
+        ("keys_not_counted", counted(None, None)),
+        ("part_opened", Fact::PartOpened { attempt: attempt(), issue: 1, part: Part::Removed }),
+        ("part_sealed", Fact::PartSealed { name, ends: vec![300], rows: 70_000 }),
+        ("parts_refused", Fact::PartsRefused { delta, issue: 1, table }),
+    ]
+}
+
 fn restoring() -> Vec<(&'static str, Fact)> {
     let (name, delta, table) = (attempt().name, DeltaNum(3), TableName("sales".into()));
     let shape = RestoreShape {
@@ -176,7 +198,7 @@ fn restoring() -> Vec<(&'static str, Fact)> {
 
 /// One record of each kind, by name.
 fn samples() -> Vec<(&'static str, Record)> {
-    let facts = planning().into_iter().chain(working());
+    let facts = planning().into_iter().chain(working()).chain(in_parts());
     let mut samples: Vec<_> = facts.map(|(name, fact)| (name, Record::Fact(fact))).collect();
     samples.push(("progress", progress()));
     samples.push(("horizon", Record::Horizon(vec![Offset(0), Offset(-1), Offset(i64::MAX)])));

@@ -7,6 +7,7 @@ use deltakeep::backup::{Disagreement, Event, Fault, Watch};
 use deltakeep::catalog::CatalogError;
 use deltakeep::deliver::SinkError;
 use deltakeep::extract::SourceError;
+use deltakeep::journal::{Progress, StreamKey};
 use deltakeep::model::Change;
 use deltakeep::testing::{Faults, Memory};
 
@@ -24,11 +25,13 @@ async fn half_done() -> Scenario {
         let mut saved = deltakeep::journal::Saved::default();
         scenario.records().into_iter().for_each(|record| saved.apply(record));
         let state = deltakeep::backup::State::of(saved);
-        let open = |key: &deltakeep::journal::StreamKey| {
-            let table = key.table.clone().unwrap();
-            !state.pairs.contains_key(&(key.delta, key.issue, table))
+        let further = |(key, progress): (&StreamKey, &Progress)| {
+            let pair = (key.delta, key.issue, key.table.clone().unwrap());
+            let attempt = state.attempt_of(&pair)?;
+            let (_, _, end) = attempt.streams()[key.stream.0 as usize - 1];
+            Some(progress.chunks > 1 && progress.chunks < end)
         };
-        if state.progress.iter().any(|(key, progress)| open(key) && progress.chunks > 1) {
+        if state.progress.iter().any(|stream| further(stream) == Some(true)) {
             return scenario;
         }
     }

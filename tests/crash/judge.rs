@@ -1,19 +1,23 @@
 //! Judges a topic in memory against what the node holds. Shares no code with the writer but the
 //! reading of keys, which has its own oracle in tests/formats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use deltakeep::backup::Summary;
 use deltakeep::catalog::Seen;
 use deltakeep::deliver::Message;
-use deltakeep::format::{Manifest, decode_changelog, decode_key, read_label, verify_crc};
-use deltakeep::model::{DeltaNum, MessageKey, Offset, Partition};
+use deltakeep::format::{
+    Manifest, TableManifest, decode_changelog, decode_key, read_label, verify_crc,
+};
+use deltakeep::model::{DeltaNum, MessageKey, Offset, Part, Partition, TableName};
 use deltakeep::testing::{Memory, Stored, TestRow, read_rows};
 use deltakeep::verify::{Asked, Level, Verifier};
 
+use super::restore::Target;
+
 type Increments = BTreeMap<(DeltaNum, String), Vec<(MessageKey, Vec<u8>)>>;
 
-fn increments(memory: &Memory) -> Increments {
+pub fn increments(memory: &Memory) -> Increments {
     let mut increments = Increments::new();
     for stored in memory.lock().topic.iter().flatten() {
         let Stored::Visible(message) = stored else { continue };
@@ -26,7 +30,7 @@ fn increments(memory: &Memory) -> Increments {
 }
 
 /// By table and stream: the chunks seen, in order of offsets.
-fn is_complete(messages: &[(MessageKey, Vec<u8>)]) -> bool {
+pub fn is_complete(messages: &[(MessageKey, Vec<u8>)]) -> bool {
     messages.iter().any(|(key, _)| key.table.is_none() && key.is_last)
 }
 
@@ -34,11 +38,16 @@ fn is_complete(messages: &[(MessageKey, Vec<u8>)]) -> bool {
 pub fn check(memory: &Memory, summary: &Summary, seed: u64) {
     let increments = increments(memory);
     let deltas: Vec<DeltaNum> = memory.lock().deltas.iter().map(|d| d.num).collect();
+    let mut target = Target::default();
     for delta in deltas {
         let of_delta: Vec<_> = increments.iter().filter(|((d, _), _)| *d == delta).collect();
         let complete: Vec<_> = of_delta.iter().filter(|(_, m)| is_complete(m)).collect();
         assert_eq!(complete.len(), 1, "seed {seed}: complete increments of delta {delta}");
         check_increment(memory, delta, complete[0].1, seed);
+        let messages = complete[0].1;
+        manifest(messages).tables.iter().for_each(|table| {
+            target.check(memory, delta, table, &rows_of(messages, &table.name), seed);
+        });
     }
     check_verified(memory, seed);
     check_leavings(memory, summary, seed);
@@ -67,6 +76,12 @@ fn check_increment(
 ) {
     let mut streams: BTreeMap<_, Vec<&MessageKey>> = BTreeMap::new();
     let mut rows: BTreeMap<String, Vec<TestRow>> = BTreeMap::new();
+    let in_parts: BTreeSet<TableName> = manifest(messages)
+        .tables
+        .into_iter()
+        .filter(|table| table.parts.is_some())
+        .map(|table| table.name)
+        .collect();
     for (key, body) in messages {
         streams.entry((key.table.clone(), key.stream)).or_default().push(key);
         if let Some(table) = &key.table {
@@ -96,7 +111,11 @@ fn check_increment(
         .rows
         .iter()
         .filter(|((d, _), _)| *d == delta)
-        .map(|((_, table), rows)| (table.0.clone(), rows.clone()))
+        .map(|((_, table), rows)| {
+            let parts = || Part::ALL.map(|part| inner.part(delta, table, part)).concat();
+            let rows = if in_parts.contains(table) { parts() } else { rows.clone() };
+            (table.0.clone(), rows)
+        })
         .collect();
     assert_eq!(sorted(rows), sorted(held), "seed {seed}: rows of delta {delta}");
     let log = inner.changes.clone();
@@ -121,18 +140,46 @@ fn check_changelog(
         changelog.clone().flat_map(|(_, body)| decode_changelog(body).unwrap()).collect();
     let expected: Vec<_> = log.iter().map(deltakeep::format::ChangeRecord::from).collect();
     assert_eq!(records, expected, "seed {seed}: changelog");
-    let last = changelog
-        .max_by_key(|(key, _)| key.chunk)
-        .map(|(_, body)| read_label(body).unwrap().manifest.unwrap());
-    let manifest = Manifest::parse(last.unwrap()).unwrap();
-    for table in &manifest.tables {
+    for table in &manifest(messages).tables {
         let of_table: Vec<_> =
             messages.iter().filter(|(key, _)| key.table.as_ref() == Some(&table.name)).collect();
         assert_eq!(of_table.len() as u64, table.chunks.iter().sum::<u64>(), "seed {seed}");
         let rows: Vec<TestRow> = of_table.iter().flat_map(|(_, body)| read_rows(body)).collect();
         let added = rows.iter().filter(|row| row.sys_op == 0).count() as u64;
         assert_eq!((added, rows.len() as u64 - added), (table.rows_added, table.rows_removed));
+        check_parts(&of_table, table, seed);
     }
+}
+
+/// Parts follow one another in one stream, each with as many chunks as the manifest says.
+fn check_parts(messages: &[&(MessageKey, Vec<u8>)], table: &TableManifest, seed: u64) {
+    let parts: Vec<Option<u8>> =
+        messages.iter().map(|(_, body)| read_label(body).unwrap().part).collect();
+    let Some(chunks) = &table.parts else {
+        assert!(parts.iter().all(Option::is_none), "seed {seed}: {parts:?}");
+        return;
+    };
+    let numbered = (1..).zip(chunks);
+    let wanted: Vec<Option<u8>> =
+        numbered.flat_map(|(part, chunks)| vec![Some(part); *chunks as usize]).collect();
+    assert_eq!((table.streams, parts), (1, wanted), "seed {seed}: parts of {}", table.name);
+}
+
+pub fn manifest(messages: &[(MessageKey, Vec<u8>)]) -> Manifest {
+    let changelog = messages.iter().filter(|(key, _)| key.table.is_none());
+    let last = changelog.max_by_key(|(key, _)| key.chunk).expect("a changelog");
+    Manifest::parse(read_label(&last.1).unwrap().manifest.unwrap()).unwrap()
+}
+
+/// Rows of a table by part, in the order in which they are to be loaded; of a table that is not in
+/// parts all together.
+fn rows_of(messages: &[(MessageKey, Vec<u8>)], table: &TableName) -> BTreeMap<u8, Vec<TestRow>> {
+    let mut rows: BTreeMap<u8, Vec<TestRow>> = BTreeMap::new();
+    for (_, body) in messages.iter().filter(|(key, _)| key.table.as_ref() == Some(table)) {
+        let part = read_label(body).unwrap().part.unwrap_or(0);
+        rows.entry(part).or_default().extend(read_rows(body));
+    }
+    rows
 }
 
 fn check_leavings(memory: &Memory, summary: &Summary, seed: u64) {

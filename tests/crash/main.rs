@@ -7,6 +7,8 @@ mod catalog;
 mod changes;
 mod gaps;
 mod judge;
+mod parts;
+mod restore;
 mod scenario;
 mod stops;
 mod strangers;

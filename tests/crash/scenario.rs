@@ -1,5 +1,6 @@
 //! Random datamarts and runs over them. Owns how a run is built, stopped and gone on with.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use deltakeep::model::{
     Change, ChangeLog, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
     LockCode, Owner, RunId, Table, TableName,
 };
-use deltakeep::testing::{Faults, Memory, MemoryJournal, MemoryWorld, TestRow};
+use deltakeep::testing::{Faults, Inner, Memory, MemoryJournal, MemoryWorld, TestRow};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -174,21 +175,30 @@ fn fill(memory: &Memory) -> Shape {
                 Column { name: "v".into(), kind: ColumnType::Varchar(None) },
             ],
             datasources: vec![Datasource("adp".into())],
+            primary_key: vec!["id".into()],
         });
     }
     inner.changes.0.sort_by_key(|change| change.delta);
     (0..).zip(&mut inner.changes.0).for_each(|(num, change)| change.num = num);
+    let mut histories: BTreeMap<TableName, History> = BTreeMap::new();
     for delta in 0..deltas {
         let num = DeltaNum(delta);
         let date = DeltaDate(1_700_000_000_000_000 + delta as i64 * 1_000_000);
         let cn_from = delta as i64 * 10;
-        inner.deltas.push(Delta { num, date, cn_from, cn_to: cn_from + 1 });
+        let operations = if inner.chance(25) { 0 } else { 1 + (inner.random() % 8) as i64 };
+        inner.deltas.push(Delta { num, date, cn_from, cn_to: cn_from + operations });
         let log = ChangeLog(inner.changes.0.clone());
         let tables = inner.tables.clone();
         for table in deltakeep::plan::tables_of(num, &tables, &log) {
+            let keys = if inner.chance(40) { 8 } else { 1000 };
+            let history =
+                histories.entry(table.name.clone()).or_insert(History { keys, ..<_>::default() });
             let rows = if inner.chance(30) { 0 } else { inner.random() % 40 };
-            let rows = (0..rows).map(|_| row(&mut inner)).collect();
-            inner.rows.insert((num, table.name.clone()), rows);
+            let written = history.write(&mut inner, rows, operations > 0);
+            let at = (num, table.name.clone());
+            inner.rows.insert(at.clone(), written.rows);
+            inner.changed.insert(at.clone(), written.versions);
+            inner.alive.insert(at, history.now.values().cloned().collect());
         }
     }
     Shape {
@@ -203,8 +213,56 @@ fn fill(memory: &Memory) -> Shape {
     }
 }
 
-fn row(inner: &mut deltakeep::testing::Inner) -> TestRow {
-    let id = (inner.random() % 1000) as i64;
-    let v = (!inner.chance(20)).then(|| format!("text {}", inner.random() % 50));
-    TestRow { id, v, sys_op: (inner.random() % 2) as i32 }
+/// A table over its deltas: rows by key. Few keys are written again and again inside one delta.
+#[derive(Default)]
+struct History {
+    keys: u64,
+    now: BTreeMap<i64, TestRow>,
+}
+
+/// What one delta did to a table.
+#[derive(Default)]
+struct Written {
+    /// Rows added and removed, as the node tells of them.
+    rows: Vec<TestRow>,
+    /// The versions among them, each once.
+    versions: Vec<TestRow>,
+}
+
+impl History {
+    /// So many writes of single rows; of different ones where the delta has one operation.
+    fn write(&mut self, inner: &mut Inner, writes: u64, again: bool) -> Written {
+        let mut written = Written::default();
+        let (mut touched, mut born) = (BTreeSet::new(), BTreeSet::new());
+        for _ in 0..writes {
+            let id = (inner.random() % self.keys) as i64;
+            if !touched.insert(id) && !again {
+                continue;
+            }
+            match self.now.remove(&id) {
+                Some(old) if inner.chance(40) => {
+                    // A version that the delta itself added is counted already.
+                    if !born.remove(&id) {
+                        written.versions.push(old.clone());
+                    }
+                    written.rows.push(TestRow { sys_op: 1, ..old });
+                }
+                _ => {
+                    let row = self.row(inner, id);
+                    born.insert(id);
+                    self.now.insert(id, row.clone());
+                    written.versions.push(row.clone());
+                    written.rows.push(row);
+                }
+            }
+        }
+        written
+    }
+
+    /// Few values, so that a row comes back as it was.
+    fn row(&self, inner: &mut Inner, id: i64) -> TestRow {
+        let values = if self.keys > 10 { 50 } else { 4 };
+        let v = (!inner.chance(20)).then(|| format!("text {}", inner.random() % values));
+        TestRow { id, v, sys_op: 0 }
+    }
 }

@@ -58,6 +58,7 @@ async fn ask(node: &ProstoreNode, which: usize) {
         name: TableName("t".into()),
         columns: vec![Column { name: "id".into(), kind: ColumnType::Bigint }],
         datasources: vec![Datasource("adp".into())],
+        primary_key: vec!["id".into()],
     };
     let code = LockCode::probe(7);
     let owner = Owner { run: RunId(uuid::Uuid::from_u128(7)), day: 7, started: "then".into() };

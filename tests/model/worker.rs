@@ -130,7 +130,7 @@ fn open(world: &mut World, bounds: &Bounds, run: u8, lane: u8, rules: Rules) {
             touch(world, run, lane, table);
         }
         deliver @ PairDecision::Deliver { .. } => begin(world, run, lane, table, deliver, &state),
-        PairDecision::Unload { give_up } => {
+        PairDecision::Unload { give_up, .. } => {
             let dropped = give_up.iter().map(|name| Rec::Dropped(records::unload(name), false));
             world.note(run, dropped.collect());
             if bounds.last_is_empty && table + 1 == bounds.tables {
@@ -156,7 +156,7 @@ fn decision(world: &World, run: u8, of: (u8, u8), state: &State, rules: Rules) -
         let done = records::counted(world, run, of.0, of.1).pieces.len() as u64;
         for work in streams {
             let found = tail.stream(&records::stream(of.0, of.1)).into_iter().flatten();
-            let found = found.filter(|(n, _)| **n > done && **n <= work.end);
+            let found = found.filter(|(n, _)| **n > done && **n <= work.end());
             work.adopt = found.map(|(n, found)| (*n, found.clone())).collect();
         }
     }
@@ -232,7 +232,7 @@ fn begin(world: &mut World, run: u8, lane: u8, table: u8, decision: PairDecision
     let unload = records::unload(&serving.attempt.name);
     let work = &streams[0];
     let adopt = work.adopt.iter().map(|(n, found)| (*n as u8, found.offset.0 as u8)).collect();
-    world.worker(run, lane).job = Job::Deliver(table, unload, work.end as u8, adopt);
+    world.worker(run, lane).job = Job::Deliver(table, unload, work.end() as u8, adopt);
     touch(world, run, lane, table);
 }
 

@@ -26,7 +26,8 @@ fn code() -> LockCode {
 fn comp() -> Table {
     let column = |name: &str, kind| Column { name: name.into(), kind };
     let columns = vec![column("k1", ColumnType::Int), column("k2", ColumnType::Varchar(Some(20)))];
-    Table { name: TableName("comp".into()), columns, datasources: vec![Datasource("adp".into())] }
+    let (name, datasources) = (TableName("comp".into()), vec![Datasource("adp".into())]);
+    Table { name, columns, datasources, primary_key: vec!["k1".into(), "k2".into()] }
 }
 
 #[tokio::test]

@@ -133,7 +133,12 @@ fn attempt() -> Attempt {
 
 fn table() -> Table {
     let columns = vec![Column { name: "k1".into(), kind: ColumnType::Int }];
-    Table { name: TableName("comp".into()), columns, datasources: Vec::new() }
+    Table {
+        name: TableName("comp".into()),
+        columns,
+        datasources: Vec::new(),
+        primary_key: vec!["k1".into()],
+    }
 }
 
 fn source(server: &Server, topics: Topics) -> ProstoreSource<Topics> {

@@ -99,6 +99,35 @@ async fn the_main_line_is_answered_as_recorded() {
     vectors::topics_equal(&rig);
 }
 
+/// Several writes of one key inside a delta, restored from two halves, then from three parts.
+pub const REPEATED_KEYS: &[Recording] = &[
+    whole("07_edge_same_delta.json", 76),
+    Recording {
+        file: "19_three_step_restore_and_limits.json",
+        compared: 72,
+        // Of a datamart that another recording made.
+        excepted: &[58, 59, 60, 61, 62],
+    },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeated_keys_are_answered_as_recorded_and_three_parts_restore_them() {
+    let rig = Rig::new().await;
+    replay(&rig, REPEATED_KEYS).await;
+    for sum in ["CHECK_SUM", "CHECK_SUM_SNAPSHOT"] {
+        for delta in 0..3 {
+            let sql = format!("{sum}({delta}, e)");
+            let [source, halves, parts] = [
+                rig.rows("edge", &sql).await,
+                rig.rows("edge2", &sql).await,
+                rig.rows("edge3", &sql).await,
+            ];
+            assert_eq!(source, parts, "{sql}");
+            assert_eq!(source == halves, delta == 0, "{sql}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_tries_are_answered_as_recorded() {
     let rig = Rig::new().await;

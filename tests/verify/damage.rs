@@ -113,6 +113,28 @@ fn two_messages_that_change_places_are_found_where_their_order_means_anything() 
 }
 
 #[test]
+fn parts_in_another_order_or_of_other_numbers_than_promised_are_found() {
+    for partitions in [1, 3] {
+        let topic = Topic::of_engine(partitions);
+        let parts = topic.parts();
+        assert_eq!(topic.in_parts(), "12233");
+        // Only the order is wrong: there are as many chunks of each as the manifest promises.
+        for [one, other] in [[0, 1], [2, 3], [0, 4]] {
+            let mut swapped = topic.clone();
+            swapped.say_part(parts[one].0, parts[other].1);
+            swapped.say_part(parts[other].0, parts[one].1);
+            assert_eq!(kinds(&swapped.verify()), [Kind::Order, Kind::Missing], "{one} and {other}");
+        }
+        // Only the numbers are: 1, 1, 2, 3, 3 and the like are in order.
+        for (at, part) in [(0, '2'), (1, '1'), (2, '3'), (3, '2')] {
+            let mut other = topic.clone();
+            other.say_part(parts[at].0, part);
+            assert_eq!(kinds(&other.verify()), [Kind::Differs, Kind::Missing], "{at} says {part}");
+        }
+    }
+}
+
+#[test]
 fn bodies_and_keys_that_change_places_are_found() {
     let topic = Topic::of_engine(3);
     let places = topic.places();

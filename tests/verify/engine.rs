@@ -10,12 +10,15 @@ use deltakeep::model::{
     Change, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum, LockCode, Owner,
     RunId, Table, TableName,
 };
-use deltakeep::testing::{Memory, MemoryJournal, MemoryWorld, TestRow};
+use deltakeep::testing::{Inner, Memory, MemoryJournal, MemoryWorld, TestRow};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Rows of the tables in each delta.
 const ROWS: [(&str, [i64; 3]); 3] = [("a", [9, 5, 0]), ("b", [3, 0, 2]), ("c", [0, 1, 4])];
+
+/// The delta in which a key of `a` repeats.
+pub const IN_PARTS: DeltaNum = DeltaNum(1);
 
 /// Backs a datamart `db` of three deltas and three tables up into a topic of so many partitions.
 pub async fn back_up(seed: u64, partitions: u32) -> Memory {
@@ -69,6 +72,7 @@ fn fill(memory: &Memory) {
             name: TableName(name.into()),
             columns: vec![column("id", ColumnType::Bigint), column("v", ColumnType::Varchar(None))],
             datasources: vec![Datasource("adp".into())],
+            primary_key: vec!["id".into()],
         });
         for (delta, rows) in (0..).map(DeltaNum).zip(rows) {
             let row = |id| TestRow { id, v: Some(format!("{name} {id}")), sys_op: (id % 2) as i32 };
@@ -78,6 +82,19 @@ fn fill(memory: &Memory) {
     for delta in 0..3 {
         let date = DeltaDate(1_700_000_000_000_000 + delta * 1_000_000);
         let num = DeltaNum(delta as u64);
-        inner.deltas.push(Delta { num, date, cn_from: delta, cn_to: delta });
+        let cn_to = if num == IN_PARTS { delta + 3 } else { delta };
+        inner.deltas.push(Delta { num, date, cn_from: delta, cn_to });
     }
+    repeat_a_key(&mut inner);
+}
+
+/// One key of `a` is written twice in the delta, so that its rows are delivered in parts (D4.13).
+fn repeat_a_key(inner: &mut Inner) {
+    let row = |id, v: &str, sys_op| TestRow { id, v: Some(v.into()), sys_op };
+    let at = (IN_PARTS, TableName("a".into()));
+    let dead = [row(1, "first", 0)];
+    let removed = [row(3, "a 3", 1), row(1, "first", 1)];
+    let alive = [row(1, "second", 0), row(2, "a 2", 0)];
+    inner.rows.insert(at.clone(), [&dead[..], &removed, &alive].concat());
+    inner.alive.insert(at, alive.to_vec());
 }

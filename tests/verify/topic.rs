@@ -35,7 +35,7 @@ pub type At = (usize, usize);
 
 impl Topic {
     /// What a run of the engine writes: two deltas or more, streams of
-    /// several chunks, a table without rows, a changelog of several messages.
+    /// several chunks, three parts, a table without rows, a changelog of several messages.
     pub fn of_engine(partitions: u32) -> Self {
         static MADE: [OnceLock<Topic>; 4] = [const { OnceLock::new() }; 4];
         MADE[partitions as usize].get_or_init(|| Self::run_engine(partitions)).clone()
@@ -68,6 +68,7 @@ impl Topic {
             && has(&|key| key.table.is_none() && key.chunk.0 == 2)
             && has(&|key| key.table.is_some() && key.is_last && key.chunk.0 == 1)
             && (8..25).contains(&of_first)
+            && self.in_parts() == "12233"
     }
 
     /// Only the messages of these deltas.
@@ -174,6 +175,31 @@ impl Topic {
     pub fn of_another_run(topic: &Self) -> Self {
         let id = IncrementId("b2b3c8e2-0000-4000-8000-000000000001".into());
         topic.rekeyed(|key| MessageKey { increment: id.clone(), ..key })
+    }
+}
+
+impl Topic {
+    /// The parts that chunks name, in order.
+    pub fn in_parts(&self) -> String {
+        self.parts().iter().map(|(_, part)| *part).collect()
+    }
+
+    /// Places of the chunks that name a part, with it, in order.
+    pub fn parts(&self) -> Vec<(At, char)> {
+        let part = |at: &At| Some((*at, char::from(self.at(*at).body[self.part_at(*at)?])));
+        self.places().iter().filter_map(part).collect()
+    }
+
+    fn part_at(&self, at: At) -> Option<usize> {
+        Some(Header::read(&self.at(at).body).unwrap().get("deltakeep.part")?.at)
+    }
+
+    /// The chunk says that it is of another part.
+    pub fn say_part(&mut self, at: At, part: char) {
+        let place = self.part_at(at).expect("a chunk of a part");
+        let message = self.at_mut(at);
+        message.body[place] = part as u8;
+        message.body = resealed(&message.key, &message.body);
     }
 }
 

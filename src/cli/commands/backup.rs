@@ -415,6 +415,9 @@ fn account(job: &Job, summary: &Summary, before: Option<&Summary>) {
     for topic in &summary.quarantined {
         tracing::warn!("topic {topic} was left behind: a connector still writes to it");
     }
+    for (delta, table) in &summary.in_halves {
+        tracing::warn!("delta {delta}, table {table}: in two halves, although keys may repeat");
+    }
     say("BACKUP is done");
 }
 

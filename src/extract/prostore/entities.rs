@@ -62,6 +62,7 @@ pub(super) struct Attribute {
     length: Option<u32>,
     accuracy: Option<u32>,
     ordinal_position: u32,
+    primary_key_order: Option<u32>,
 }
 
 /// Columns in table order; the error names a type that is not known.
@@ -74,6 +75,14 @@ pub(super) fn columns(mut attributes: Vec<Attribute>) -> Result<Vec<Column>, Str
         Ok(Column { name: attribute.mnemonic.to_ascii_lowercase(), kind })
     };
     attributes.into_iter().map(column).collect()
+}
+
+/// Columns of the primary key, in its order.
+pub(super) fn primary_key(attributes: &[Attribute]) -> Vec<String> {
+    let of_key = |a: &Attribute| Some((a.primary_key_order?, a.mnemonic.to_ascii_lowercase()));
+    let mut key: Vec<(u32, String)> = attributes.iter().filter_map(of_key).collect();
+    key.sort_unstable();
+    key.into_iter().map(|(_, name)| name).collect()
 }
 
 impl Attribute {
@@ -107,6 +116,15 @@ mod tests {
         let names = |list| datasources(list).into_iter().map(|d| d.0).collect::<Vec<_>>();
         assert_eq!(names("ADQM, ADP"), ["adqm", "adp"]);
         assert_eq!(names(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_primary_key_has_an_order_of_its_own() {
+        let json = r#"[{"mnemonic":"A","dataType":"INT","ordinalPosition":0,"primaryKeyOrder":2},
+            {"mnemonic":"v","dataType":"INT","ordinalPosition":1},
+            {"mnemonic":"b","dataType":"INT","ordinalPosition":2,"primaryKeyOrder":1}]"#;
+        let attributes: Vec<Attribute> = serde_json::from_str(json).expect("a list");
+        assert_eq!(primary_key(&attributes), ["b", "a"]);
     }
 
     #[test]

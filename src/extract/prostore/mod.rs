@@ -17,10 +17,10 @@ use self::http::Http;
 use self::refusal::Refusal;
 use self::reply::{BadValue, Row};
 use super::sql::{self, BadName, Sum};
-use super::{Allow, Deny, Half, Mark, Marker, Node, SourceError, Sums, Tables};
+use super::{Allow, Count, Deny, Half, Mark, Marker, Node, SourceError, Sums, Tables};
 use crate::model::{
     Attempt, AttemptName, Change, ChangeLog, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
-    LockCode, Owner, Table, TableName,
+    LockCode, Owner, Part, Table, TableName,
 };
 
 pub use http::Timeouts;
@@ -156,6 +156,41 @@ impl ProstoreNode {
         self.http.unlimited(&sql).await.map(drop)
     }
 
+    /// Unloads one part of a pair with repeated keys; answers as [`Self::unload`] does.
+    ///
+    /// # Errors
+    /// [`SourceError::PartRefused`] where the node does not take such a statement at all.
+    pub async fn unload_part(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        part: Part,
+    ) -> Result<(), SourceError> {
+        let sql = self.checked(sql::unload_part(self.datamart(), attempt, table, part))?;
+        match self.http.unlimited(&sql).await {
+            Err(SourceError::Refused { statement, message })
+                if Refusal::of(&message) != Refusal::Unload =>
+            {
+                Err(SourceError::PartRefused { statement, message })
+            }
+            answer => answer.map(drop),
+        }
+    }
+
+    /// How many rows a part of a pair with repeated keys has in its datasource.
+    ///
+    /// # Errors
+    /// As any question.
+    pub async fn count_part(
+        &self,
+        attempt: &Attempt,
+        table: &Table,
+        part: Part,
+    ) -> Result<u64, SourceError> {
+        let sql = self.checked(sql::count_part(self.datamart(), attempt, table, part))?;
+        self.ask_count(&sql).await
+    }
+
     /// How many rows a half of a (delta, table) has in this datasource.
     ///
     /// # Errors
@@ -169,9 +204,13 @@ impl ProstoreNode {
     ) -> Result<u64, SourceError> {
         let sql = sql::count_rows(self.datamart(), delta, table, datasource, half);
         let sql = self.checked(sql)?;
-        let reply = self.ask(&sql).await?;
-        let count = self.rows(&sql, &reply, |row| row.number("c"))?.pop();
-        count.ok_or_else(|| self.http.unreadable(&sql, "no count"))
+        self.ask_count(&sql).await
+    }
+
+    async fn ask_count(&self, sql: &str) -> Result<u64, SourceError> {
+        let reply = self.ask(sql).await?;
+        let count = self.rows(sql, &reply, |row| row.number("c"))?.pop();
+        count.ok_or_else(|| self.http.unreadable(sql, "no count"))
     }
 
     /// Drops the external table of an attempt; none there is as good.
@@ -197,9 +236,10 @@ impl ProstoreNode {
     ) -> Result<Table, SourceError> {
         let path = format!("entity/{name}/attributes");
         let attributes: Vec<Attribute> = self.named(self.meta(&path)).await?;
+        let primary_key = entities::primary_key(&attributes);
         let columns = entities::columns(attributes);
         let columns = columns.map_err(|reason| self.http.unreadable(&path, reason))?;
-        Ok(Table { name, columns, datasources })
+        Ok(Table { name, columns, datasources, primary_key })
     }
 
     async fn sum(&self, sql: &str) -> Result<Option<String>, SourceError> {
@@ -292,6 +332,24 @@ impl Node for ProstoreNode {
 
     async fn delta_sum(&self, delta: DeltaNum) -> Result<Option<String>, SourceError> {
         self.sum(&sql::delta_sum(Sum::Changes, delta)).await
+    }
+
+    async fn count(
+        &self,
+        delta: DeltaNum,
+        table: &Table,
+        datasource: Option<&Datasource>,
+        what: Count,
+    ) -> Result<Option<u64>, SourceError> {
+        if delta.0 == 0 && what == Count::Replaced {
+            return Ok(Some(0));
+        }
+        let sql = self.checked(sql::count(self.datamart(), delta, table, datasource, what))?;
+        let Some(reply) = unless_refused(self.named(self.ask(&sql)).await)? else {
+            return Ok(None);
+        };
+        let count = reply.iter().next().map(|row| row.number("c"));
+        count.transpose().map_err(|bad| self.http.unreadable(&sql, bad))
     }
 
     async fn table_sums(

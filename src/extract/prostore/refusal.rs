@@ -18,6 +18,8 @@ pub enum Refusal {
     Exists,
     /// No entity of this name.
     Missing,
+    /// An unload was begun, and its connector or the way to it failed.
+    Unload,
     /// Anything else.
     Other,
 }
@@ -43,6 +45,8 @@ impl Refusal {
             Self::Exists
         } else if starts("Entity ") && ends(" does not exist") {
             Self::Missing
+        } else if starts("Error executing mppr into table") {
+            Self::Unload
         } else {
             Self::Other
         }
@@ -82,6 +86,7 @@ mod tests {
             ("Delta not found: KeeperErrorCode = NoNode for /test/nodb/delta", Refusal::NoDatamart),
             ("Entity big.bx already exists", Refusal::Exists),
             ("Entity big.v does not exist", Refusal::Missing),
+            ("Error executing mppr into table [x] for dml query [SELECT 1]: null", Refusal::Unload),
             ("Delta not found", Refusal::Other),
             ("Error parsing query", Refusal::Other),
             ("", Refusal::Other),

@@ -1,6 +1,7 @@
 //! The statements sent to a node, as texts (PROSTORE.md section 2). Owns their wording;
 //! names are checked in `names`. Never sends anything and never reads an answer.
 
+mod keys;
 mod names;
 
 use self::names::{identifier, literal, plain};
@@ -8,6 +9,7 @@ use crate::extract::Half;
 use crate::model::{Attempt, AttemptName, Column, ColumnType, Datamart, DeltaNum, LockCode, Owner};
 use crate::model::{Datasource, Table};
 
+pub use keys::{count, count_part, unload_part};
 pub use names::BadName;
 
 /// GET_CHANGES of the datamart.
@@ -294,7 +296,8 @@ mod tests {
             column("ts", ColumnType::Timestamp(None)),
         ];
         let name = TableName("sales".into());
-        Table { name, columns, datasources: vec![Datasource("adqm".into())] }
+        let primary_key = vec!["id".to_owned(), "date".to_owned()];
+        Table { name, columns, datasources: vec![Datasource("adqm".into())], primary_key }
     }
 
     fn small() -> Table {
