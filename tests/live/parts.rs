@@ -17,8 +17,8 @@ const COLUMNS: &str = "k1, k2, v, n";
 /// One write of rows whose key begins with these numbers; every third value is NULL.
 fn write(statement: &str, keys: std::ops::Range<u32>, value: &str) -> String {
     let row = |k: u32| {
-        let v = if k % 3 == 0 { "NULL".to_owned() } else { format!("'{value} {k}'") };
-        let n = if k % 5 == 0 { "NULL".to_owned() } else { format!("{}", value.len()) };
+        let v = if k.is_multiple_of(3) { "NULL".to_owned() } else { format!("'{value} {k}'") };
+        let n = if k.is_multiple_of(5) { "NULL".to_owned() } else { format!("{}", value.len()) };
         format!("({k}, 'k{}', {v}, {n})", k % 2)
     };
     format!("{statement} INTO pairs VALUES {}", keys.map(row).collect::<Vec<_>>().join(", "))
