@@ -67,3 +67,39 @@ impl KeyCounts {
             && self.replaced == Some(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three rows added of which one is alive, one removed.
+    const COUNTS: KeyCounts = KeyCounts {
+        started: 3,
+        finished: 1,
+        keys: 3,
+        alive: Some(1),
+        dead: Some(2),
+        replaced: Some(0),
+    };
+
+    #[test]
+    fn parts_fit_where_all_is_removed_and_alive_and_no_more_is_there_than_was_added() {
+        assert!(COUNTS.fit([2, 1, 1]));
+        assert!(COUNTS.fit([1, 1, 1]), "equal versions count once");
+        for rows in [[3, 1, 1], [2, 0, 1], [2, 2, 1], [2, 1, 0], [2, 1, 2], [1, 1, 2]] {
+            assert!(!COUNTS.fit(rows), "{rows:?}");
+        }
+        assert!(!KeyCounts { alive: None, ..COUNTS }.fit([2, 1, 1]));
+    }
+
+    #[test]
+    fn a_restore_is_exact_where_nothing_collapsed_and_nothing_older_was_replaced() {
+        assert!(COUNTS.exact([2, 1, 1]));
+        assert!(!COUNTS.exact([1, 1, 1]));
+        for (dead, replaced) in
+            [(Some(1), Some(0)), (None, Some(0)), (Some(2), Some(1)), (Some(2), None)]
+        {
+            assert!(!KeyCounts { dead, replaced, ..COUNTS }.exact([2, 1, 1]));
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod faults;
 mod gaps;
 mod kill;
 mod operator;
+mod parts;
 #[path = "../support/process.rs"]
 mod process;
 mod restart;
