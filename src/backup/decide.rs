@@ -332,6 +332,16 @@ mod tests {
     }
 
     #[test]
+    fn every_sealed_part_is_kept_while_others_are_missing() {
+        for missing in Part::ALL {
+            let mut state = repeated();
+            let sealed: Vec<_> = Part::ALL.into_iter().filter(|part| *part != missing).collect();
+            sealed.iter().for_each(|part| seal_part(&mut state, *part, 2));
+            assert_eq!(decide(&state, &[]), unload(vec![], sealed));
+        }
+    }
+
+    #[test]
     fn a_pair_of_which_nobody_knows_anything_is_unloaded() {
         assert_eq!(decide(&State::default(), &[]), unload(vec![], vec![]));
         assert_eq!(decide(&opened(), &[]), unload(vec![name()], vec![]));
