@@ -105,7 +105,9 @@ impl Watch for Progress {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let step = inner.take(event);
         self.show(&mut inner);
-        if step || inner.saved.elapsed() >= STATUS_EVERY {
+        // What is told before a run starts may be all: the last run's document stays as it is.
+        let started = !inner.status.run.is_empty();
+        if started && (step || inner.saved.elapsed() >= STATUS_EVERY) {
             inner.saved = Instant::now();
             inner.status.updated = now();
             // The status is a courtesy: the journal is what counts.
