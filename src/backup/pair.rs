@@ -95,7 +95,7 @@ pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Resul
             ask_sums(run, pair).await.map_err(place)?;
             Ok(Opened::Streams(streams))
         }
-        PairDecision::Unload { give_up, .. } => {
+        PairDecision::Unload { give_up, keep } => {
             // Their topics and tables are swept up beside the work.
             let dropped = |name| Fact::AttemptDropped { name, answered: false };
             run.ledger.note(give_up.into_iter().map(dropped))?;
@@ -104,7 +104,7 @@ pub async fn open<W: World>(run: &Context<W>, pair: &Pair, tail: &Tail) -> Resul
                 run.ledger.note([Fact::EmptyPair { delta, issue, table }])?;
                 return Ok(Opened::Empty(PairDecision::Empty { found: None }));
             }
-            unload::unload(run, pair).await.map_err(place)?;
+            unload::unload(run, pair, &keep).await.map_err(place)?;
             let streams = run.ledger.look(|state| decide_pair(&pair.key(), state, tail));
             match streams {
                 PairDecision::Deliver { streams } => Ok(Opened::Streams(streams)),

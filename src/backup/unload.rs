@@ -18,15 +18,15 @@ use super::sweep::discard;
 use super::tally::{self, Tallies};
 use super::watch::Event;
 
-/// Unloads a pair: in parts where its keys repeat, else in two halves, as also where the node or
-/// the counts speak against parts.
+/// Unloads a pair: in parts where its keys repeat, those in `keep` left out because they are sealed
+/// already; else in two halves, as also where the node or the counts speak against parts.
 ///
 /// # Errors
 /// [`Fault::GaveUp`], those of the node and the journal.
-pub async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
+pub async fn unload<W: World>(run: &Context<W>, pair: &Pair, keep: &[Part]) -> Result<(), Fault> {
     keys::count(run, pair).await?;
     if run.ledger.look(|state| state.in_parts(&pair.key())) {
-        match unload_parts(run, pair).await? {
+        match unload_parts(run, pair, keep).await? {
             Ok(()) => return Ok(()),
             Err(reason) => refuse_parts(run, pair, &reason)?,
         }
@@ -43,17 +43,15 @@ pub async fn unload<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault
 async fn unload_parts<W: World>(
     run: &Context<W>,
     pair: &Pair,
+    keep: &[Part],
 ) -> Result<Result<(), String>, Fault> {
     let key = pair.key();
     let counts = run.ledger.look(|state| state.keys.get(&key).and_then(|keys| keys.counts));
     let Some(counts) = counts.filter(|counts| counts.alive.is_some()) else {
         return Ok(Err("the node does not count what is alive".to_owned()));
     };
-    for part in Part::ALL {
-        let is_sealed = run.ledger.look(|state| {
-            state.attempts_of(&key).any(|a| a.part == Some(part) && a.fate == Fate::Sealed)
-        });
-        if !is_sealed && let Err(reason) = attempts(run, pair, Some(part)).await? {
+    for part in Part::ALL.into_iter().filter(|part| !keep.contains(part)) {
+        if let Err(reason) = attempts(run, pair, Some(part)).await? {
             return Ok(Err(reason));
         }
     }
