@@ -138,7 +138,8 @@ pub fn decide_pair(pair: &PairKey, state: &State, tail: &Tail) -> PairDecision {
     }
 }
 
-/// The streams of a pair whose unload is sealed: that of both halves, or those of all three parts.
+/// The streams of a pair whose unload is sealed: that of both halves, or those of all three parts
+/// where they add up with the node's counts (ADR 15).
 fn sealed(pair: &PairKey, state: &State) -> Option<Vec<StreamWork>> {
     let segment = |a: &AttemptState, partition: u32, end| Segment {
         attempt: a.attempt.clone(),
@@ -153,13 +154,16 @@ fn sealed(pair: &PairKey, state: &State) -> Option<Vec<StreamWork>> {
         let streams = streams.map(|(stream, p, end)| work(stream, vec![segment(attempt, p, end)]));
         return Some(streams.collect());
     }
-    let mut segments = Vec::new();
-    for part in Part::ALL {
+    let (mut segments, mut rows) = (Vec::new(), [0; 3]);
+    for (part, rows) in Part::ALL.into_iter().zip(&mut rows) {
         let attempt = state.attempts_of(pair).find(|a| a.part == Some(part) && is_sealed(a))?;
+        *rows = attempt.rows;
         let filled = attempt.streams().into_iter();
         segments.extend(filled.map(|(_, partition, end)| segment(attempt, partition, end)));
     }
-    Some(vec![work(StreamNumber(1), segments)])
+    // Death can come before parts that do not add up are refused: a resume must not deliver them.
+    let fit = state.keys.get(pair).and_then(|k| k.counts).is_some_and(|counts| counts.fit(rows));
+    fit.then(|| vec![work(StreamNumber(1), segments)])
 }
 
 /// A seal over nothing holds no unload: its connector wrote nothing at all.
@@ -309,10 +313,12 @@ mod tests {
         PairDecision::Unload { give_up, keep }
     }
 
-    /// The keys of the pair repeat.
-    fn repeated() -> State {
+    /// The keys of the pair repeat, and parts of so many rows add up.
+    fn repeated([dead, removed, alive]: [u64; 3]) -> State {
         let (delta, issue, table) = pair();
-        let counts = KeyCounts { started: 3, finished: 0, keys: 2, ..KeyCounts::default() };
+        let (started, alive) = (dead + alive, Some(alive));
+        let counts =
+            KeyCounts { started, finished: removed, keys: 1, alive, ..KeyCounts::default() };
         let mut state = State::default();
         let datasource = None;
         state.apply(Fact::KeysCounted { delta, issue, table, datasource, counts: Some(counts) });
@@ -334,7 +340,7 @@ mod tests {
     #[test]
     fn every_sealed_part_is_kept_while_others_are_missing() {
         for missing in Part::ALL {
-            let mut state = repeated();
+            let mut state = repeated([2, 2, 2]);
             let sealed: Vec<_> = Part::ALL.into_iter().filter(|part| *part != missing).collect();
             sealed.iter().for_each(|part| seal_part(&mut state, *part, 2));
             assert_eq!(decide(&state, &[]), unload(vec![], sealed));
@@ -381,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_pair_in_parts_is_delivered_once_all_three_are_sealed() {
-        let mut state = repeated();
+        let mut state = repeated([2, 3, 1]);
         seal_part(&mut state, Part::Dead, 2);
         seal_part(&mut state, Part::Alive, 1);
         let attempt = Attempt { name: AttemptName("p2".into()), ..attempt() };
@@ -400,8 +406,18 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_do_not_add_up_are_kept_to_be_refused_and_never_delivered() {
+        let mut state = repeated([2, 2, 2]);
+        for (part, rows) in Part::ALL.into_iter().zip([2, 2, 3]) {
+            seal_part(&mut state, part, rows);
+        }
+        assert_eq!(decide(&state, &[]), unload(vec![], Part::ALL.to_vec()));
+        assert!(is_reissue(&decide(&state, &[(1, 1, "p1/0/0")])));
+    }
+
+    #[test]
     fn chunks_are_adopted_over_the_border_of_parts_and_only_from_the_part_they_belong_to() {
-        let mut state = repeated();
+        let mut state = repeated([2, 2, 2]);
         Part::ALL.into_iter().for_each(|part| seal_part(&mut state, part, 2));
         state.progress.insert(key(1), Progress { chunks: 1, ..Progress::default() });
         let known = [(1, 2, "p1/0/1"), (1, 3, "p2/0/0"), (1, 4, "p2/0/1"), (1, 5, "p3/0/0")];
@@ -415,7 +431,7 @@ mod tests {
 
     #[test]
     fn parts_that_proved_impossible_are_given_up_for_two_halves() {
-        let mut state = repeated();
+        let mut state = repeated([1, 1, 1]);
         Part::ALL.into_iter().for_each(|part| seal_part(&mut state, part, 1));
         let (delta, issue, table) = pair();
         state.apply(Fact::PartsRefused { delta, issue, table });

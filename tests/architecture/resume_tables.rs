@@ -117,7 +117,9 @@ fn state_of_pair(word: &str, delivered: bool) -> State {
 /// The same of a pair whose keys repeat: its parts have 3, 2 and 1 messages.
 fn facts_of_parts(word: &str, attempt: &Attempt) -> Vec<Fact> {
     let (delta, issue) = (DELTA, ISSUE);
-    let counts = Some(KeyCounts { started: 2, finished: 0, keys: 1, ..KeyCounts::default() });
+    let alive = Some(1);
+    let counts =
+        Some(KeyCounts { started: 4, finished: 2, keys: 1, alive, ..KeyCounts::default() });
     let mut facts =
         vec![Fact::KeysCounted { delta, issue, table: table(), datasource: None, counts }];
     let sealed = match word {

@@ -113,6 +113,29 @@ async fn a_run_in_parts_killed_at_any_single_step_is_resumed_exactly() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_before_it_refuses_its_parts_does_not_deliver_them() {
+    let mut all_sealed = 0;
+    for seed in with_parts(2) {
+        for step in 1.. {
+            let mut scenario = Scenario::new(seed);
+            scenario.set_faults(Faults { unmerged_parts: 100, ..Faults::default() });
+            match scenario.execute(Some(step)).await {
+                Ended::Done(_) => break,
+                Ended::Killed => {}
+                Ended::Failed(error) => panic!("seed {seed} step {step}: {error:?}"),
+            }
+            if sealed_parts(&scenario) < 3 {
+                continue;
+            }
+            all_sealed += 1;
+            let summary = scenario.finish().await;
+            judge::check(&scenario.memory, &summary, seed * 1_000_000 + step as u64);
+        }
+    }
+    assert!(all_sealed > 0, "no run was killed with three sealed parts that do not add up");
+}
+
 /// How many parts of an unfinished pair the journal knows as sealed.
 fn sealed_parts(scenario: &Scenario) -> usize {
     let state = state(scenario);
