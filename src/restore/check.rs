@@ -81,7 +81,7 @@ pub async fn check<W: World>(
             }
             return Err(Disagreement::NoTable { delta, table: manifest.name.clone() }.into());
         };
-        let accepted = run.shape().accept_differences || doomed(&table.name);
+        let accepted = run.accepts_differences() || doomed(&table.name);
         compare(run, delta, table, manifest, accepted).await?;
     }
     Ok(())

@@ -13,6 +13,7 @@ mod parts;
 #[path = "../support/process.rs"]
 mod process;
 mod restart;
+mod restore;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/sandbox.rs"]
