@@ -3,9 +3,12 @@
 //! environment (scripts/test), and without them the tests fail.
 
 mod catalog;
+#[path = "../support/chance.rs"]
+mod chance;
 mod cleanup;
 mod command_line;
 mod faults;
+mod fire;
 mod gaps;
 mod kill;
 mod operator;
@@ -24,3 +27,5 @@ mod support;
 mod two_runs;
 mod verify;
 mod watching;
+
+use chance::Chance;
