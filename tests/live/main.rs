@@ -15,10 +15,15 @@ mod operator;
 mod parts;
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/random_history.rs"]
+mod random_history;
 mod restart;
 mod restore;
+mod restore_faults;
+mod restore_kill;
 #[path = "../support/rig.rs"]
 mod rig;
+mod round_trip;
 #[path = "../support/sandbox.rs"]
 mod sandbox;
 mod seed_example;
