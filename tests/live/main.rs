@@ -16,6 +16,7 @@ mod process;
 #[path = "../support/resealed.rs"]
 mod resealed;
 mod restart;
+mod restore;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/sandbox.rs"]
