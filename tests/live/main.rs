@@ -2,6 +2,7 @@
 //! random, used by hand, run twice at once. Owns no test itself; addresses come from the
 //! environment (scripts/test), and without them the tests fail.
 
+mod against;
 mod catalog;
 #[path = "../support/chance.rs"]
 mod chance;
@@ -17,6 +18,8 @@ mod parts;
 mod process;
 #[path = "../support/random_history.rs"]
 mod random_history;
+#[path = "../support/resealed.rs"]
+mod resealed;
 mod restart;
 mod restore;
 mod restore_faults;
