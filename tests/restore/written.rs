@@ -1,8 +1,6 @@
 //! Increments that our backup did not write: those of the older tool, and pairs with repeated keys
 //! in three parts (D4.13), made by hand.
 
-use std::collections::BTreeSet;
-
 use apache_avro::types::Value;
 use apache_avro::{Schema, Writer};
 use deltakeep::deliver::Message;
@@ -82,7 +80,7 @@ fn rewrite(scenario: &Scenario) {
 async fn increments_of_the_older_tool_are_restored_or_refused_by_name() {
     let (mut restored, mut refused) = (0, 0);
     for seed in 1..150 {
-        let mut scenario = Scenario::new(seed).await;
+        let mut scenario = Scenario::calm(seed).await;
         rewrite(&scenario);
         match scenario.execute(None).await {
             Ended::Done(summary) => {
@@ -112,14 +110,8 @@ async fn increments_of_the_older_tool_are_restored_or_refused_by_name() {
 fn busy_delta(scenario: &mut Scenario) {
     let num = scenario.source.deltas.len() as u64;
     scenario.source.begin(deltakeep::model::DeltaNum(num)).unwrap();
-    for _ in 0..1 + scenario.random(3) {
-        let ids: BTreeSet<i64> = (0..6).map(|_| scenario.random(12) as i64).collect();
-        let memory = scenario.memory.clone();
-        let row = |id| history::row(&scenario.source, &memory, "t", id);
-        let rows: Vec<TestRow> = ids.into_iter().map(row).collect();
-        let cn = scenario.source.start("t", "").unwrap();
-        scenario.source.end(cn, &rows, true);
-    }
+    let memory = scenario.memory.clone();
+    history::busy(&mut scenario.source, &memory, "t");
     let date = 1_700_000_000_000_000 + num as i64 * 1_000_000;
     scenario.source.commit(deltakeep::model::DeltaDate(date)).unwrap();
 }
