@@ -222,6 +222,16 @@ pub struct VerifyArgs {
         env = "DELTAKEEP_DELTA_FROM"
     )]
     pub delta_from: Option<u64>,
+    /// Node and datamart, as for --connect: CHECK_SUM of the topic's rows is compared with the
+    /// node's, for each delta and table. --datamart names the one in the topic where it is another
+    #[arg(
+        long,
+        value_name = "HOST:PORT/DATAMART",
+        env = "DELTAKEEP_AGAINST",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    pub against: Option<Secret>,
     /// Where.
     #[command(flatten)]
     pub topic: TopicArgs,

@@ -222,13 +222,22 @@ impl Settings {
             let better = "use --tokenFile, DELTAKEEP_TOKEN or --kafkaProperty NAME=@PATH";
             warnings.push(format!("other users of this host can see what is typed; {better}"));
         }
-        let connection = connection(&args.common, around, &mut warnings)?;
+        let common = &args.common;
+        let mut connect = |text: &Option<Secret>| {
+            let text = text.as_ref();
+            text.map(|text| connection(text, common, around, &mut warnings)).transpose()
+        };
+        let connection = connect(&common.connect)?;
+        let against = match &args.command {
+            Command::Verify(verify) => connect(&verify.against)?,
+            _ => None,
+        };
         let finish = finish(&args.command)?;
         let token = match &connection {
             Some(connection) => connection.token.clone(),
             None => token_elsewhere(&args.common, around, &mut warnings)?,
         };
-        let task = task(args.command, connection, token)?;
+        let task = task(args.command, connection, against, token)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -250,6 +259,7 @@ fn finish(command: &Command) -> Result<Finish, SettingsError> {
 fn task(
     command: Command,
     connection: Option<Connection>,
+    against: Option<Connection>,
     token: Option<Secret>,
 ) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
@@ -283,7 +293,7 @@ fn task(
         Command::Topic { what: TopicCommand::Show(args) } => {
             Task::TopicShow(TopicSettings::read(&args)?)
         }
-        Command::Verify(args) => Task::Verify(VerifySettings::read(&args)?),
+        Command::Verify(args) => Task::Verify(VerifySettings::read(&args, against)?),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {
@@ -420,17 +430,17 @@ pub(super) fn asked(args: &BackupArgs) -> Result<Option<(DeltaNum, u64)>, Settin
 
 /// The connection with its token: from the string, from a file, from the environment.
 fn connection(
+    text: &Secret,
     common: &CommonArgs,
     around: &Surroundings<'_>,
     warnings: &mut Vec<String>,
-) -> Result<Option<Connection>, SettingsError> {
-    let Some(text) = &common.connect else { return Ok(None) };
+) -> Result<Connection, SettingsError> {
     let mut connection = Connection::parse(text.expose())?;
     connection.token = match connection.token {
         Some(token) => Some(sendable(token, "--connect")?),
         None => token_elsewhere(common, around, warnings)?,
     };
-    Ok(Some(connection))
+    Ok(connection)
 }
 
 /// The token from a file, else from the environment.

@@ -84,7 +84,7 @@ pub fn row(source: &Store, memory: &Memory, name: &str, id: i64) -> TestRow {
 }
 
 /// What the source is now becomes what the node tells.
-fn publish(source: &Store, memory: &Memory) {
+pub fn publish(source: &Store, memory: &Memory) {
     let mut inner = memory.lock();
     inner.deltas = source.deltas.clone();
     inner.changes = ChangeLog(source.changes.clone());

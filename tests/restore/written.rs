@@ -6,7 +6,7 @@ use apache_avro::{Schema, Writer};
 use deltakeep::deliver::Message;
 use deltakeep::format::changelog::CHANGELOG_SCHEMA;
 use deltakeep::format::{
-    ChangeRecord, Labeller, Manifest, TableManifest, decode_changelog, decode_key,
+    ChangeRecord, Labeller, Manifest, PreviousDelta, TableManifest, decode_changelog, decode_key,
     encode_changelog, encode_key,
 };
 use deltakeep::model::{
@@ -107,7 +107,7 @@ async fn increments_of_the_older_tool_are_restored_or_refused_by_name() {
 }
 
 /// A delta in which keys are written up to three times.
-fn busy_delta(scenario: &mut Scenario) {
+pub fn busy_delta(scenario: &mut Scenario) {
     let num = scenario.source.deltas.len() as u64;
     scenario.source.begin(deltakeep::model::DeltaNum(num)).unwrap();
     let memory = scenario.memory.clone();
@@ -128,7 +128,13 @@ fn parts(scenario: &Scenario, delta: &Delta) -> [Vec<TestRow>; 3] {
     [of(0, false), of(1, false), of(0, true)]
 }
 
-fn write_in_parts(scenario: &Scenario, delta: &Delta) {
+/// The delta before, as a manifest names it.
+fn previous(scenario: &Scenario, delta: &Delta) -> Option<PreviousDelta> {
+    let before = scenario.source.deltas.iter().rfind(|before| before.num < delta.num)?;
+    Some(PreviousDelta { number: before.num, date: before.date })
+}
+
+pub fn write_in_parts(scenario: &Scenario, delta: &Delta) {
     let key = |name: Option<&str>, chunk, is_last| MessageKey {
         increment: IncrementId("by hand".into()),
         datamart: Datamart::parse("db").unwrap(),
@@ -171,7 +177,7 @@ fn write_in_parts(scenario: &Scenario, delta: &Delta) {
         node: "memory".into(),
         run: RunId(Uuid::from_u128(1)),
         datamart: Datamart::parse("db").unwrap(),
-        previous_delta: None,
+        previous_delta: previous(scenario, delta),
         replay_before: count,
         changelog_complete: true,
         tables: vec![of_table],
