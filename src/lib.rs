@@ -4,11 +4,13 @@
 //! The modules are the stages of the flow: [`plan`] says what is to be done, [`extract`] reads it
 //! from the node, [`mod@format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
-//! [`backup`] joins them. [`verify`] reads a topic back. [`model`] is the vocabulary. See ARCHITECTURE.md.
+//! [`backup`] joins them. `clickhouse` drives the BACKUP and RESTORE of ClickHouse. [`verify`] reads a topic back. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod backup;
 pub mod catalog;
 pub mod cli;
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse;
 pub mod deliver;
 #[cfg(feature = "demo")]
 pub mod demo;
