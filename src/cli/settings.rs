@@ -76,6 +76,9 @@ pub enum Task {
     TopicShow(TopicSettings),
     /// Look whether a backup topic is sound.
     Verify(VerifySettings),
+    /// Back ClickHouse up or restore it.
+    #[cfg(feature = "clickhouse")]
+    Clickhouse(Box<super::clickhouse_options::ClickhouseSettings>),
     /// Print the settings.
     ConfigShow,
     /// Print completions of a shell.
@@ -237,7 +240,7 @@ impl Settings {
             Some(connection) => connection.token.clone(),
             None => token_elsewhere(&args.common, around, &mut warnings)?,
         };
-        let task = task(args.command, connection, against, token)?;
+        let task = task(args.command, Nodes { connection, against, token }, around)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -256,11 +259,18 @@ fn finish(command: &Command) -> Result<Finish, SettingsError> {
     }
 }
 
-fn task(
-    command: Command,
+/// The nodes that the command line names.
+struct Nodes {
     connection: Option<Connection>,
+    /// One to compare with.
     against: Option<Connection>,
     token: Option<Secret>,
+}
+
+fn task(
+    command: Command,
+    Nodes { connection, against, token }: Nodes,
+    #[cfg_attr(not(feature = "clickhouse"), expect(unused_variables))] around: &Surroundings<'_>,
 ) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
         connection.ok_or(SettingsError::Missing { keyword: "--connect" })
@@ -294,6 +304,10 @@ fn task(
             Task::TopicShow(TopicSettings::read(&args)?)
         }
         Command::Verify(args) => Task::Verify(VerifySettings::read(&args, against)?),
+        #[cfg(feature = "clickhouse")]
+        Command::Clickhouse(args) => Task::Clickhouse(Box::new(
+            super::clickhouse_options::ClickhouseSettings::check(*args, around)?,
+        )),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {

@@ -43,7 +43,8 @@ impl Server for MemoryServer {
         let (done, lost) = {
             let mut world = self.world();
             world.commands += 1;
-            let lost = world.faults.lose_answer.is_some_and(|nth| world.commands % nth == 0);
+            let lost =
+                world.faults.lose_answer.is_some_and(|nth| world.commands.is_multiple_of(nth));
             (world.run(&command), lost)
         };
         self.fuse.step().await;
