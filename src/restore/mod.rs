@@ -20,6 +20,7 @@ pub mod rename;
 pub mod replay;
 mod run;
 mod state;
+mod taken;
 mod watch;
 
 pub use choose::Wanted;
@@ -29,4 +30,5 @@ pub use decide::{Decision, Look, decide};
 pub use fault::{Disagreement, Fault, Holder, Refusal, RunError, Wanting};
 pub use run::{Draft, Restore, Summary};
 pub use state::{Chosen, Fate, Load, Planned, Started, State};
+pub use taken::{Taken, TakenDelta};
 pub use watch::{Event, Unwatched, Watch};

@@ -51,7 +51,7 @@ pub struct Draft {
 
 /// A restore, ready to go.
 pub struct Restore<W: World> {
-    run: Arc<Context<W>>,
+    pub(super) run: Arc<Context<W>>,
 }
 
 impl<W: World> Restore<W> {
@@ -246,7 +246,7 @@ impl<W: World> Restore<W> {
     }
 }
 
-fn untouched(fault: Fault) -> RunError {
+pub(super) fn untouched(fault: Fault) -> RunError {
     RunError { fault, touched: false, complete: false, unreleased: false }
 }
 
