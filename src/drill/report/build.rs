@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::drill::compare::{self, Outcome, SourceSays, outcome, source_says};
 use crate::drill::state::{self, State};
-use crate::journal::Place as Named;
 use crate::journal::drill_record::{self as record, Doing, PairCompared, Span, Told};
+use crate::journal::{Place as Named, RestoreFact};
 use crate::model::{DeltaDate, DeltaNum, Moment};
 
 use super::{
@@ -112,6 +112,9 @@ fn failures(state: &State, entities: Option<&Entities>) -> Vec<Failure> {
         let text = |name: &String| failure(Part::Entities, None, None, format!("{name} {what}"));
         failures.extend(names.iter().map(text));
     }
+    if failures.is_empty() {
+        failures.extend(not_compared(state));
+    }
     let pairs = || state.deltas.values().flat_map(|delta| &delta.pairs);
     let proved = pairs().any(|p| matches!(outcome(p), Outcome::Equal | Outcome::EqualToSource));
     let rows: u64 = pairs().map(|pair| pair.rows).sum();
@@ -120,6 +123,17 @@ fn failures(state: &State, entities: Option<&Entities>) -> Vec<Failure> {
         failures.push(failure(Part::Sums, None, None, text));
     }
     failures
+}
+
+/// Deltas that were restored and of which nobody looked whether they are equal.
+fn not_compared(state: &State) -> Vec<Failure> {
+    let chosen = state.restore.iter().filter_map(|fact| match fact {
+        RestoreFact::DeltaChosen { delta, .. } => Some(*delta),
+        _ => None,
+    });
+    let left = chosen.filter(|delta| !state.deltas.contains_key(delta));
+    let text = |delta| format!("delta {delta} was not compared");
+    left.map(|delta| failure(Part::Delta, Some(delta), None, text(delta))).collect()
 }
 
 fn failure(part: Part, delta: Option<DeltaNum>, table: Option<String>, text: String) -> Failure {
