@@ -31,4 +31,4 @@ pub use fault::{Disagreement, Fault, Holder, Refusal, RunError, Wanting};
 pub use run::{Draft, Restore, Summary};
 pub use state::{Chosen, Fate, Load, Planned, Started, State};
 pub use taken::{Taken, TakenDelta};
-pub use watch::{Event, Unwatched, Watch};
+pub use watch::{Amount, Event, Unwatched, Watch};

@@ -67,10 +67,13 @@ impl Scenario {
         scenario
     }
 
-    /// One that has rows to compare.
+    /// A short one that has rows to compare in every delta.
     pub async fn filled(from: u64) -> Self {
         for seed in from.. {
             let scenario = Self::new(seed).await;
+            if scenario.memory.lock().topic.iter().map(Vec::len).sum::<usize>() > 40 {
+                continue;
+            }
             let rows = |delta: &deltakeep::model::Delta| {
                 let tables = scenario.history.tables.keys();
                 tables.map(|name| scenario.history.increment(delta.num, name).len()).sum::<usize>()
@@ -84,11 +87,16 @@ impl Scenario {
         unreachable!()
     }
 
+    /// The same once more, from its beginning.
+    pub async fn again(&self) -> Self {
+        Self::new(self.seed).await
+    }
+
     /// A few more deltas, and a backup of them.
     pub async fn grow(&mut self) {
         for _ in 0..1 + self.random(3) {
             history::change(&mut self.history, &self.memory);
-            history::delta(&mut self.history, &self.memory);
+            history::delta(&mut self.history, &self.memory, 25);
         }
         history::change(&mut self.history, &self.memory);
         self.backups += 1;

@@ -89,8 +89,9 @@ async fn a_kept_scratch_makes_room_for_the_next_drill_of_its_journal_only() {
 #[tokio::test(start_paused = true)]
 async fn a_datamart_that_took_the_scratchs_place_survives_a_resume() {
     let mut met = 0;
+    let first = Scenario::filled(2).await;
     for step in (3..800).step_by(5) {
-        let mut scenario = Scenario::filled(2).await;
+        let mut scenario = first.again().await;
         if !matches!(scenario.execute(Some(step)).await, Ended::Killed) {
             break;
         }
@@ -121,8 +122,9 @@ async fn a_datamart_that_took_the_scratchs_place_survives_a_resume() {
 #[tokio::test(start_paused = true)]
 async fn the_marker_is_read_again_directly_before_the_drop() {
     let (mut saved, mut dropped) = (0, 0);
+    let first = Scenario::filled(2).await;
     for change_at in 1..400 {
-        let mut scenario = Scenario::filled(2).await;
+        let mut scenario = first.again().await;
         let (read, read_at_drop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (seen, at_drop) = (read.clone(), read_at_drop.clone());
         scenario.scratch.set_intruder(Some(Box::new(move |call, store| match call {

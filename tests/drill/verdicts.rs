@@ -24,7 +24,7 @@ fn table_of(scenario: &Scenario) -> (DeltaNum, String) {
 #[tokio::test(start_paused = true)]
 async fn a_damaged_message_fails_the_drill_and_is_named() {
     let mut failed = 0;
-    for seed in 1..40 {
+    for seed in (1..80).step_by(4) {
         let mut scenario = Scenario::filled(seed).await;
         let place = {
             let mut inner = scenario.memory.lock();
@@ -44,7 +44,7 @@ async fn a_damaged_message_fails_the_drill_and_is_named() {
         scenario.require_gone();
         failed += 1;
     }
-    assert_eq!(failed, 39);
+    assert_eq!(failed, 20);
 }
 
 /// Somebody writes to the scratch between COMMIT and the comparison.

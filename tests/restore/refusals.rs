@@ -143,7 +143,7 @@ struct Intruder(deltakeep::testing::MemoryTarget, std::sync::atomic::AtomicBool)
 impl deltakeep::restore::Watch for Intruder {
     fn tell(&self, event: deltakeep::restore::Event) {
         let first = || !self.1.swap(true, std::sync::atomic::Ordering::SeqCst);
-        if let deltakeep::restore::Event::Loaded { table, .. } = event
+        if let deltakeep::restore::Event::Loaded(deltakeep::restore::Amount { table, .. }) = event
             && first()
         {
             self.0.with(|store| {
