@@ -61,7 +61,7 @@ impl<W: World> Restore<W> {
                 });
             }
             let last = counts.last().copied().unwrap_or(0) as usize;
-            let mut changes = frozen.source;
+            let mut changes = frozen.source.clone();
             changes.truncate(if frozen.trailing { changes.len() } else { last });
             Ok(Taken { deltas, changes })
         };
