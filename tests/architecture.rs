@@ -3,6 +3,8 @@
 //! beyond those; to change who may use whom, change the table. The resume tables of the same
 //! document are held to in the files below `architecture/`.
 
+#[path = "architecture/drill_table.rs"]
+mod drill_table;
 #[cfg(feature = "clickhouse")]
 #[path = "architecture/overwrite_tables.rs"]
 mod overwrite_tables;

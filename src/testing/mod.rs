@@ -4,6 +4,7 @@
 
 #[cfg(feature = "clickhouse")]
 pub mod clickhouse;
+mod drill;
 mod fuse;
 mod journal;
 mod node;
@@ -14,10 +15,11 @@ mod topic;
 mod unload;
 mod world;
 
+pub use drill::{DrillWorld, MemoryReports};
 pub use fuse::Fuse;
 pub use journal::MemoryJournal;
 pub use rows::{TestRow, read_rows, staging_body};
 pub use store::{Store, Version};
-pub use target::{MemoryTarget, RestoreWorld, TargetFaults, table};
+pub use target::{Intruder, MemoryTarget, RestoreWorld, TargetFaults, table};
 pub use topic::Stored;
 pub use world::{Faults, Inner, Memory, MemoryWorld};
