@@ -108,6 +108,7 @@ async fn pairs<W: World>(
     let delta_is_empty =
         run.shape().checksums && run.world.node().delta_sum(delta.num).await? == zero;
     let tables = plan::tables_of(delta.num, &pass.planned.tables, &pass.log);
+    let partitions = streams_of(run.shape().threads, tables.len());
     let number = |name| pass.planned.tables.iter().position(|table| table.name == name);
     let pair = |table: &crate::model::Table| {
         Arc::new(Pair {
@@ -118,11 +119,19 @@ async fn pairs<W: World>(
             number: number(table.name.clone()).unwrap_or_default(),
             sums: Mutex::new(Sums::default()),
             delta_is_empty,
+            partitions,
             left: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
         })
     };
     Ok(tables.into_iter().map(pair).collect())
+}
+
+/// As many streams of each table as keep all workers busy: tables are unloaded and delivered side by
+/// side, so that only workers without a table of their own want a second stream of one (ADR 16).
+fn streams_of(threads: u32, tables: usize) -> u32 {
+    let tables = u32::try_from(tables).unwrap_or(u32::MAX);
+    threads.div_ceil(tables.max(1)).max(1)
 }
 
 /// Lets one worker per lane empty the board; the first fault ends them all.
@@ -170,5 +179,18 @@ async fn work_off<W: World>(
             lanes.sort_by_key(|(number, _)| *number);
             Ok(lanes.into_iter().map(|(_, lane)| lane).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_a_stream_and_no_table_more_than_are_wanted() {
+        let all: Vec<u32> = [1, 2, 3, 4, 5, 40].map(|tables| streams_of(4, tables)).to_vec();
+        assert_eq!(all, [4, 2, 2, 1, 1, 1]);
+        assert_eq!(streams_of(1, 3), 1);
+        assert_eq!(streams_of(64, 0), 64);
     }
 }

@@ -35,6 +35,8 @@ pub struct Pair {
     pub sums: Mutex<Sums>,
     /// The delta has no changes at all.
     pub delta_is_empty: bool,
+    /// Partitions of its staging topics: as many streams as workers would else be idle (ADR 16).
+    pub partitions: u32,
     /// Streams not yet delivered.
     pub left: AtomicUsize,
     /// How many streams it has; known once it is opened.

@@ -205,7 +205,7 @@ fn fill(memory: &Memory) -> Shape {
         datasource: None,
         datasource_fallback: false,
         chunk_size: 1 + (inner.random() % 9) as u32,
-        threads: 1 + (inner.random() % 3) as u32,
+        threads: 1 + (inner.random() % 8) as u32,
         partitions: 1 + (inner.random() % 3) as u32,
         checksums: inner.chance(50),
         asked: None,
