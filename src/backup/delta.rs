@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::own;
 use super::pair::Pair;
 use super::state::Planned;
+use super::sweep::Sweep;
 use super::tail::Tail;
 use super::watch::Event;
 use super::worker::{Pending, Worker};
@@ -33,9 +34,12 @@ pub struct Pass<W: World> {
     pub log: ChangeLog,
     /// What the topic held at the start of the pass.
     pub tail: Arc<Tail>,
+    /// Clears away what attempts leave behind.
+    pub sweep: Arc<Sweep<W>>,
 }
 
-type Lanes<W> = Vec<<<W as World>::Sink as Sink>::Lane>;
+/// The lanes of a run, by number.
+pub type Lanes<W> = Vec<<<W as World>::Sink as Sink>::Lane>;
 
 /// Brings one delta to its end, and returns the lanes for the next one.
 ///
@@ -48,6 +52,7 @@ pub async fn export<W: World>(
 ) -> Result<Lanes<W>, Fault> {
     let run = &pass.run;
     run.go_on()?;
+    pass.sweep.begin();
     match run.ledger.look(|state| decide_delta(delta.num, state, &pass.tail)) {
         DeltaDecision::Skip => Ok(lanes),
         DeltaDecision::Adopt { issue } => {
@@ -147,6 +152,7 @@ async fn work_off<W: World>(
             run: pass.run.clone(),
             board: board.clone(),
             tail: pass.tail.clone(),
+            sweep: pass.sweep.clone(),
             number,
             lane,
             partitions: pass.planned.partitions,

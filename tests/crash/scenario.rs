@@ -111,7 +111,9 @@ impl Scenario {
         // The dead journal's error may come before the kill is noticed.
         let ended = if memory.fuse().is_blown() { Ended::Killed } else { ended };
         // Tasks of a killed run are ended before anything else happens, as a dead process's are.
-        tokio::task::yield_now().await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
         self.memory.fuse().set(None);
         ended
     }

@@ -126,6 +126,8 @@ async fn check_random(seed: u64) -> u64 {
         late_commits: scenario.random(60),
         interrupted: scenario.random(10),
         lost_staging: scenario.random(30),
+        failed_discards: scenario.random(10),
+        slow_discards: scenario.random(4),
         ..Faults::default()
     };
     scenario.set_faults(faults);
