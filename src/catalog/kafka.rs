@@ -1,6 +1,8 @@
 //! The backup topic read through Kafka: what it is, and every committed message of it once. Never
 //! writes a message, never commits an offset, never skips to where the log happens to begin.
 
+mod cursor;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use super::{CatalogError, Seen, TopicReader, TopicState};
 use crate::kafka::admin::Range;
 use crate::kafka::{Brokers, Context, Failure, FailureKind, TopicAdmin, blocking, retire};
 use crate::model::{Offset, Partition};
+
+pub use cursor::KafkaCursor;
 
 /// Settings of topics that we create (DESIGN D5): a backup is kept until its owner deletes it.
 const SETTINGS: &[(&str, &str)] = &[
@@ -37,6 +41,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// A backup topic on a cluster.
+#[derive(Clone)]
 pub struct KafkaTopic {
     brokers: Brokers,
     admin: Arc<dyn TopicAdmin>,

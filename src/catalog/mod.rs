@@ -5,10 +5,13 @@ pub mod cache;
 pub mod index;
 pub mod kafka;
 pub mod known;
+mod meter;
 
 use std::future::Future;
 
 use crate::model::{Offset, Partition};
+
+pub use meter::Meter;
 
 /// How reading the backup topic fails.
 #[derive(Debug, thiserror::Error)]

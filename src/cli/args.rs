@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::filter::{ListArgs, StatusArgs};
 use super::finish::FinishArgs;
+use super::restore_args::{LenientArgs, RestoreArgs};
 use crate::extract::prostore::Secret;
 
 /// Options that can hold a token or a password show themselves to nobody.
@@ -94,13 +95,20 @@ pub enum Command {
     BackupToKafka(BackupArgs),
     /// Look at everything that a backup needs, and change nothing
     Check(Box<BackupArgs>),
+    /// Bring a datamart back from its backup topic: under the same or another name, on the same or
+    /// another node
+    #[command(name = "restore_from_kafka", visible_alias = "restore-from-kafka")]
+    RestoreFromKafka(Box<RestoreArgs>),
     /// Continue a run that stopped, with the settings it was started with
     Resume {
         /// The run, or the first letters of its id [default: the only unfinished one]
         run: Option<String>,
         /// Settings may be given again; one that differs from the run's is refused.
         #[command(flatten)]
-        again: BackupArgs,
+        again: Box<BackupArgs>,
+        /// Of a restore.
+        #[command(flatten)]
+        lenient: LenientArgs,
     },
     /// Tell what a run does or did last
     Status(StatusArgs),
@@ -115,7 +123,8 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Give a stopped run up: its lock and leftovers are given back, the topic stays as it is
+    /// Give a stopped run up: its lock and leftovers are given back. Of a backup the topic stays as
+    /// it is, of a restore the closed deltas stay and the open one is rolled back
     Abandon {
         /// The run, or the first letters of its id [default: the only unfinished one]
         run: Option<String>,
@@ -213,6 +222,16 @@ pub struct VerifyArgs {
         env = "DELTAKEEP_DELTA_FROM"
     )]
     pub delta_from: Option<u64>,
+    /// Node and datamart, as for --connect: CHECK_SUM of the topic's rows is compared with the
+    /// node's, for each delta and table. --datamart names the one in the topic where it is another
+    #[arg(
+        long,
+        value_name = "HOST:PORT/DATAMART",
+        env = "DELTAKEEP_AGAINST",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    pub against: Option<Secret>,
     /// Where.
     #[command(flatten)]
     pub topic: TopicArgs,
@@ -239,22 +258,6 @@ pub struct BackupArgs {
     /// Topic that the backup goes to
     #[arg(long, value_name = "TOPIC", env = "DELTAKEEP_TOPIC")]
     pub topic: Option<String>,
-    /// Brokers that Prostore works with [default: asked of the node]
-    #[arg(
-        long = "kafkaBrokersCore",
-        visible_alias = "kafka-brokers-core",
-        value_name = "HOST:PORT,...",
-        env = "DELTAKEEP_KAFKA_BROKERS_CORE"
-    )]
-    pub kafka_brokers_core: Option<String>,
-    /// Brokers of the backup topic [default: those that Prostore works with]
-    #[arg(
-        long = "kafkaBrokers",
-        visible_alias = "kafka-brokers",
-        value_name = "HOST:PORT,...",
-        env = "DELTAKEEP_KAFKA_BROKERS"
-    )]
-    pub kafka_brokers: Option<String>,
     /// The one delta to back up [default: all that are newer than those in the topic]
     #[arg(
         long = "deltaNum",
@@ -306,37 +309,6 @@ pub struct BackupArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     pub chunk_size: Option<u32>,
-    /// Attempts to deliver without progress between them [default: 10]
-    #[arg(
-        long = "kafkaRetries",
-        visible_alias = "kafka-retries",
-        value_name = "COUNT",
-        env = "DELTAKEEP_KAFKA_RETRIES"
-    )]
-    pub kafka_retries: Option<u32>,
-    /// Setting of the client of the backup topic's brokers; the value @PATH is read from a file.
-    /// In the environment one a line
-    #[arg(
-        long = "kafkaProperty",
-        visible_alias = "kafka-property",
-        value_name = "NAME=VALUE",
-        env = "DELTAKEEP_KAFKA_PROPERTY",
-        hide_env_values = true,
-        value_delimiter = '\n',
-        value_parser = secret
-    )]
-    pub kafka_property: Vec<Secret>,
-    /// The same for the brokers that Prostore works with
-    #[arg(
-        long = "kafkaPropertyCore",
-        visible_alias = "kafka-property-core",
-        value_name = "NAME=VALUE",
-        env = "DELTAKEEP_KAFKA_PROPERTY_CORE",
-        hide_env_values = true,
-        value_delimiter = '\n',
-        value_parser = secret
-    )]
-    pub kafka_property_core: Vec<Secret>,
     /// How messages are delivered [default: transactions]
     #[arg(long, value_enum, env = "DELTAKEEP_DELIVERY")]
     pub delivery: Option<Delivery>,
@@ -388,9 +360,64 @@ pub struct BackupArgs {
         value_parser = FalseyValueParser::new()
     )]
     pub datasource_fallback: bool,
+    /// Ways to the brokers.
+    #[command(flatten)]
+    pub brokers: BrokerArgs,
     /// What is told at the end.
     #[command(flatten)]
     pub finish: FinishArgs,
+}
+
+/// Ways to the brokers, of backups and restores.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BrokerArgs {
+    /// Brokers that Prostore works with [default: asked of the node]
+    #[arg(
+        long = "kafkaBrokersCore",
+        visible_alias = "kafka-brokers-core",
+        value_name = "HOST:PORT,...",
+        env = "DELTAKEEP_KAFKA_BROKERS_CORE"
+    )]
+    pub kafka_brokers_core: Option<String>,
+    /// Brokers of the backup topic [default: those that Prostore works with]
+    #[arg(
+        long = "kafkaBrokers",
+        visible_alias = "kafka-brokers",
+        value_name = "HOST:PORT,...",
+        env = "DELTAKEEP_KAFKA_BROKERS"
+    )]
+    pub kafka_brokers: Option<String>,
+    /// Attempts to go on without progress between them [default: 10]
+    #[arg(
+        long = "kafkaRetries",
+        visible_alias = "kafka-retries",
+        value_name = "COUNT",
+        env = "DELTAKEEP_KAFKA_RETRIES"
+    )]
+    pub kafka_retries: Option<u32>,
+    /// Setting of the client of the backup topic's brokers; the value @PATH is read from a file.
+    /// In the environment one a line
+    #[arg(
+        long = "kafkaProperty",
+        visible_alias = "kafka-property",
+        value_name = "NAME=VALUE",
+        env = "DELTAKEEP_KAFKA_PROPERTY",
+        hide_env_values = true,
+        value_delimiter = '\n',
+        value_parser = secret
+    )]
+    pub kafka_property: Vec<Secret>,
+    /// The same for the brokers that Prostore works with
+    #[arg(
+        long = "kafkaPropertyCore",
+        visible_alias = "kafka-property-core",
+        value_name = "NAME=VALUE",
+        env = "DELTAKEEP_KAFKA_PROPERTY_CORE",
+        hide_env_values = true,
+        value_delimiter = '\n',
+        value_parser = secret
+    )]
+    pub kafka_property_core: Vec<Secret>,
 }
 
 /// Form of what is printed on stdout.

@@ -12,9 +12,11 @@ use serde_json::json;
 use super::exit_code::{ExitCode, Failure};
 use super::metrics;
 use super::progress::now;
+use super::restore_settings::RestoreTask;
 use super::settings::{SettingsError, Task};
 use super::stores::{self, Stage, Status};
 use crate::extract::prostore::Secret;
+use crate::journal::sled_store::Kind;
 
 /// How long a hook may take.
 const HOOK: Duration = Duration::from_secs(60);
@@ -72,6 +74,7 @@ pub struct Finish {
 /// What a command worked on, and since when.
 pub struct Subject {
     command: &'static str,
+    kind: Kind,
     datamart: String,
     topic: String,
     started: String,
@@ -83,6 +86,8 @@ pub struct Subject {
 pub struct Report {
     /// The command.
     pub command: &'static str,
+    /// A backup or a restore.
+    pub kind: Kind,
     /// The datamart.
     pub datamart: String,
     /// The backup topic.
@@ -121,19 +126,24 @@ impl Finish {
         if self.metrics.is_none() && self.words.is_empty() && self.url.is_none() {
             return None;
         }
-        let (command, datamart, topic) = match task {
+        let (command, kind, datamart, topic) = match task {
             Task::Backup(asked) if !asked.dry_run => {
                 let datamart = asked.connection.datamart.to_string();
-                ("backup_to_kafka", datamart, asked.topic.clone())
+                ("backup_to_kafka", Kind::Backup, datamart, asked.topic.clone())
+            }
+            Task::Restore(RestoreTask::Restore(asked)) if !asked.dry_run => {
+                let datamart = asked.connection.datamart.to_string();
+                ("restore_from_kafka", Kind::Restore, datamart, asked.topic.clone())
             }
             Task::Resume(asked) | Task::Abandon(asked) if !asked.dry_run => {
                 let status = stores::unfinished(&stores::all(dir).ok()?, &asked.run, dir).ok()?;
+                let Status { kind, datamart, topic, .. } = status.status;
                 let command = if matches!(task, Task::Resume(_)) { "resume" } else { "abandon" };
-                (command, status.status.datamart, status.status.topic)
+                (command, kind, datamart, topic)
             }
             _ => return None,
         };
-        Some(Subject { command, datamart, topic, started: now(), began: Instant::now() })
+        Some(Subject { command, kind, datamart, topic, started: now(), began: Instant::now() })
     }
 
     /// Tells all that are to be told.
@@ -159,17 +169,19 @@ impl Finish {
 }
 
 fn report(subject: Subject, done: &Result<(), Failure>, dir: &Path) -> Report {
-    let Subject { command, datamart, topic, started, began } = subject;
+    let Subject { command, kind, datamart, topic, started, began } = subject;
     let stores = stores::all(dir).unwrap_or_default();
     let store = stores.into_iter().map(|store| store.status);
-    let status = store.into_iter().find(|s| s.datamart == datamart && s.topic == topic);
+    let is_of = |s: &Status| s.kind == kind && s.datamart == datamart && s.topic == topic;
+    let status = store.into_iter().find(is_of);
     let (exit, failure) = match done {
         Ok(()) => (ExitCode::Done, None),
         Err(failure) => (failure.code, Some((failure.message.clone(), failure.next.clone()))),
     };
     let fresh = status.as_ref().is_some_and(|status| status.updated >= started);
     let seconds = began.elapsed().as_secs_f64();
-    Report { command, datamart, topic, exit: exit as u8, failure, seconds, status, fresh }
+    let exit = exit as u8;
+    Report { command, kind, datamart, topic, exit, failure, seconds, status, fresh }
 }
 
 impl Report {

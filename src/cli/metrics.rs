@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::finish::Report;
+use crate::journal::sled_store::Kind;
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -33,7 +34,11 @@ pub fn write(path: &Path, report: &Report) -> std::io::Result<()> {
 /// # Errors
 /// Where the text cannot be made.
 pub fn text(report: &Report, now: f64) -> Result<String, std::fmt::Error> {
-    let mut registry = Registry::with_prefix("deltakeep");
+    // One host can back up and restore the same datamart and topic.
+    let mut registry = Registry::with_prefix(match report.kind {
+        Kind::Backup => "deltakeep",
+        Kind::Restore => "deltakeep_restore",
+    });
     let labels: Labels =
         vec![("datamart", report.datamart.clone()), ("topic", report.topic.clone())];
     let mut add = |name: &str, help: &str, value: Option<f64>| {
@@ -75,6 +80,7 @@ mod tests {
     fn what_is_not_known_is_left_out_and_the_rest_is_labelled() {
         let report = Report {
             command: "resume",
+            kind: Kind::Backup,
             datamart: "shop".into(),
             topic: "keep".into(),
             exit: 5,

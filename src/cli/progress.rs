@@ -11,8 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Output;
 use super::stores::{self, Status};
-use crate::backup::{Event, Watch};
+use crate::backup::{self, Event};
 use crate::model::DeltaDate;
+use crate::restore;
 
 /// Without a terminal a line is printed so often.
 const EVERY: Duration = Duration::from_secs(10);
@@ -100,10 +101,23 @@ fn bar() -> ProgressBar {
     bar
 }
 
-impl Watch for Progress {
+impl backup::Watch for Progress {
     fn tell(&self, event: Event) {
+        self.count(|inner| inner.take(event));
+    }
+}
+
+impl restore::Watch for Progress {
+    fn tell(&self, event: restore::Event) {
+        self.count(|inner| inner.take_restored(event));
+    }
+}
+
+impl Progress {
+    /// Counts, shows, and keeps the status file; `step` tells whether it is worth renewing at once.
+    fn count(&self, step: impl FnOnce(&mut Inner) -> bool) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = inner.take(event);
+        let step = step(&mut inner);
         self.show(&mut inner);
         // What is told before a run starts may be all: the last run's document stays as it is.
         let started = !inner.status.run.is_empty();
@@ -167,6 +181,43 @@ impl Inner {
                 return false;
             }
             _ => return false,
+        }
+        true
+    }
+
+    /// The same of a restore; a load counts as a table.
+    fn take_restored(&mut self, event: restore::Event) -> bool {
+        use restore::Event;
+        match event {
+            Event::TopicRead { percent } => {
+                self.reading = (percent < 100).then_some(percent);
+                return false;
+            }
+            Event::Started { run, resumed, shape } => {
+                self.status.run = run.to_string();
+                self.status.source = Some(shape.source);
+                self.status.history.resumes += u32::from(resumed);
+            }
+            Event::Range { deltas, done } => {
+                (self.status.deltas, self.status.deltas_done) = (deltas.len(), done);
+            }
+            Event::Loading { loads, .. } => (self.tables_of_delta, self.tables_done) = (loads, 0),
+            Event::Loaded(amount) => {
+                self.tables_done += 1;
+                self.status.rows += amount.rows;
+                self.status.bytes += amount.bytes;
+            }
+            Event::DeltaRestored { date, .. } => {
+                self.status.deltas_done += 1;
+                let history = &mut self.status.history;
+                history.recovery_point = history.recovery_point.take().max(date_text(date));
+            }
+            Event::Replayed { .. }
+            | Event::DeltaBegun { .. }
+            | Event::Filled(_)
+            | Event::LoadBegun(_)
+            | Event::RolledBack { .. }
+            | Event::Warning { .. } => return false,
         }
         true
     }

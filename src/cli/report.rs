@@ -1,6 +1,8 @@
 //! From what failed to what the process ends with and what the operator is told to type next.
 //! Every match is exhaustive: a new failure does not compile until its code is chosen here.
 
+mod restore;
+
 use super::exit_code::{ExitCode, Failure};
 use super::stores::ChoiceError;
 use super::wiring::WiringError;
@@ -10,6 +12,8 @@ use crate::deliver::SinkError;
 use crate::extract::SourceError;
 use crate::journal::JournalError;
 use crate::kafka::FailureKind;
+
+pub use restore::of_restore;
 
 /// The signal that asked a run to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

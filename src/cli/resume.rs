@@ -3,7 +3,7 @@
 
 use super::args::BackupArgs;
 use super::settings::{SettingsError, asked, datasource, topic};
-use crate::journal::Shape;
+use crate::journal::{RestoreShape, Shape};
 use crate::model::DeltaNum;
 
 /// Shortest beginning of a run's id that is taken.
@@ -86,6 +86,28 @@ impl Again {
         })
     }
 
+    /// The first setting that differs from those of a restore.
+    pub fn contradicts_restore(&self, topic: &str, shape: &RestoreShape) -> Option<Contradiction> {
+        let number = |number: Option<u32>| number.map(|n| n.to_string());
+        let none = || "none".to_owned();
+        let flag = |given: bool| given.then(|| "true".to_owned());
+        let pairs = [
+            ("--topic", topic.to_owned(), self.topic.clone()),
+            (
+                "--datasourceType",
+                shape.datasource.clone().unwrap_or_else(none),
+                self.datasource.clone(),
+            ),
+            ("--partitionsCount", shape.partitions.to_string(), number(self.partitions)),
+            ("--threadsCount", shape.threads.to_string(), number(self.threads)),
+            ("--deltaNum", none(), self.asked.map(|(first, _)| first.to_string())),
+            ("--chunkSize", none(), number(self.chunk_size)),
+            ("--fillGaps", none(), flag(self.fill_gaps)),
+            ("--noChecksums", none(), flag(self.no_checksums)),
+        ];
+        pairs.into_iter().find_map(differs)
+    }
+
     /// The first setting that differs from the run's.
     pub fn contradiction(&self, topic: &str, shape: &Shape) -> Option<Contradiction> {
         let number = |number: Option<u32>| number.map(|n| n.to_string());
@@ -107,12 +129,13 @@ impl Again {
                 self.no_checksums.then(|| "true".to_owned()),
             ),
         ];
-        let differs = |(keyword, then, now): (&'static str, String, Option<String>)| {
-            let now = now.filter(|now| *now != then)?;
-            Some(Contradiction { keyword, then, now })
-        };
         pairs.into_iter().find_map(differs)
     }
+}
+
+fn differs((keyword, then, now): (&'static str, String, Option<String>)) -> Option<Contradiction> {
+    let now = now.filter(|now| *now != then)?;
+    Some(Contradiction { keyword, then, now })
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{
-    BackupArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished, Output,
-    TopicCommand,
+    BackupArgs, BrokerArgs, Command, CommonArgs, ConfigCommand, Delivery, LowArgs, OnUnfinished,
+    Output, TopicCommand,
 };
 use super::connect::Connection;
 use super::filter::{ListArgs, StatusOf};
 use super::finish::Finish;
 use super::kafka_options::{Brokers, Properties, read_secret};
+use super::restore_args::LenientArgs;
+use super::restore_settings::RestoreTask;
 use super::resume::{Again, RunChoice};
 pub use super::settings_error::SettingsError;
 use super::state_dir::state_dir;
@@ -54,6 +56,8 @@ pub struct Settings {
 pub enum Task {
     /// A fresh run.
     Backup(Box<BackupSettings>),
+    /// Bring a datamart back, or see whether the topic could.
+    Restore(RestoreTask),
     /// See whether a fresh run would work.
     Check(Box<BackupSettings>),
     /// A run that stopped.
@@ -120,6 +124,8 @@ pub struct ResumeSettings {
     pub stall_given: bool,
     /// What was given again of the settings that the run keeps.
     pub again: Again,
+    /// What a restore may go on in spite of.
+    pub lenient: LenientArgs,
     /// Whether only to print what is left.
     pub dry_run: bool,
     /// How to get there; a resume may go other ways than the run.
@@ -142,7 +148,20 @@ pub struct CleanupSettings {
 /// Settings that a resume may change: they shape no content.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// Brokers of the staging topics.
+    /// Ways to the brokers.
+    pub ways: Ways,
+    /// How messages are delivered.
+    pub delivery: Delivery,
+    /// Patience with an unload that does not grow.
+    pub unload_stall: Duration,
+    /// Whether finite retention of the backup topic is fine.
+    pub accept_retention: bool,
+}
+
+/// Ways to the brokers, of backups and restores.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// Brokers of the staging and load topics.
     pub core: CoreBrokers,
     /// Brokers of the backup topic.
     pub backup: BackupBrokers,
@@ -150,14 +169,8 @@ pub struct Means {
     pub properties: Properties,
     /// Client settings for the core brokers.
     pub properties_core: Properties,
-    /// How messages are delivered.
-    pub delivery: Delivery,
-    /// Attempts to deliver without progress between them.
+    /// Attempts to go on without progress between them.
     pub kafka_retries: u32,
-    /// Patience with an unload that does not grow.
-    pub unload_stall: Duration,
-    /// Whether finite retention of the backup topic is fine.
-    pub accept_retention: bool,
 }
 
 /// Where the core brokers are known from (D5).
@@ -209,13 +222,22 @@ impl Settings {
             let better = "use --tokenFile, DELTAKEEP_TOKEN or --kafkaProperty NAME=@PATH";
             warnings.push(format!("other users of this host can see what is typed; {better}"));
         }
-        let connection = connection(&args.common, around, &mut warnings)?;
+        let common = &args.common;
+        let mut connect = |text: &Option<Secret>| {
+            let text = text.as_ref();
+            text.map(|text| connection(text, common, around, &mut warnings)).transpose()
+        };
+        let connection = connect(&common.connect)?;
+        let against = match &args.command {
+            Command::Verify(verify) => connect(&verify.against)?,
+            _ => None,
+        };
         let finish = finish(&args.command)?;
         let token = match &connection {
             Some(connection) => connection.token.clone(),
             None => token_elsewhere(&args.common, around, &mut warnings)?,
         };
-        let task = task(args.command, connection, token)?;
+        let task = task(args.command, connection, against, token)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -225,10 +247,11 @@ impl Settings {
 
 fn finish(command: &Command) -> Result<Finish, SettingsError> {
     match command {
-        Command::BackupToKafka(args) | Command::Resume { again: args, .. } => {
-            Finish::read(&args.finish)
+        Command::BackupToKafka(args) => Finish::read(&args.finish),
+        Command::Resume { again, .. } | Command::Abandon { again, .. } => {
+            Finish::read(&again.finish)
         }
-        Command::Abandon { again, .. } => Finish::read(&again.finish),
+        Command::RestoreFromKafka(args) => Finish::read(&args.finish),
         _ => Ok(Finish::default()),
     }
 }
@@ -236,6 +259,7 @@ fn finish(command: &Command) -> Result<Finish, SettingsError> {
 fn task(
     command: Command,
     connection: Option<Connection>,
+    against: Option<Connection>,
     token: Option<Secret>,
 ) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
@@ -244,14 +268,20 @@ fn task(
     Ok(match command {
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
         Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
-        Command::Resume { run, again } => Task::Resume(resume(run, connection, token, &again)?),
+        Command::RestoreFromKafka(args) => Task::Restore(RestoreTask::read(connection, &args)?),
+        Command::Resume { run, again, lenient } => {
+            let asked = resume(run, connection, token, &again)?;
+            Task::Resume(Box::new(ResumeSettings { lenient, ..asked }))
+        }
         Command::Status(args) => Task::Status(StatusOf::parse(args)?),
         Command::List(args) => Task::List(args),
         Command::Unlock { day, yes } => {
             let code = day.map_or(CodeFrom::Traces, CodeFrom::Day);
             Task::Unlock(UnlockSettings { connection: needed(connection)?, code, yes })
         }
-        Command::Abandon { run, again } => Task::Abandon(resume(run, connection, token, &again)?),
+        Command::Abandon { run, again } => {
+            Task::Abandon(Box::new(resume(run, connection, token, &again)?))
+        }
         Command::Cleanup { unknown_run, again } => {
             if unknown_run.is_some() && connection.is_none() {
                 return Err(SettingsError::Missing { keyword: "--connect" });
@@ -263,7 +293,7 @@ fn task(
         Command::Topic { what: TopicCommand::Show(args) } => {
             Task::TopicShow(TopicSettings::read(&args)?)
         }
-        Command::Verify(args) => Task::Verify(VerifySettings::read(&args)?),
+        Command::Verify(args) => Task::Verify(VerifySettings::read(&args, against)?),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {
@@ -290,17 +320,18 @@ fn resume(
     connection: Option<Connection>,
     token: Option<Secret>,
     again: &BackupArgs,
-) -> Result<Box<ResumeSettings>, SettingsError> {
-    Ok(Box::new(ResumeSettings {
+) -> Result<ResumeSettings, SettingsError> {
+    Ok(ResumeSettings {
         run: RunChoice::parse(run)?,
         connection,
         token,
         delivery_given: again.delivery.is_some(),
         stall_given: again.unload_stall.is_some(),
         again: Again::read(again)?,
+        lenient: LenientArgs::default(),
         dry_run: again.dry_run,
         means: means(again)?,
-    }))
+    })
 }
 
 fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, SettingsError> {
@@ -326,21 +357,33 @@ fn backup(connection: Connection, args: &BackupArgs) -> Result<BackupSettings, S
 }
 
 fn means(args: &BackupArgs) -> Result<Means, SettingsError> {
-    let list = |keyword, list: &Option<String>| {
-        list.as_deref().map(|list| Brokers::parse(keyword, list)).transpose()
-    };
-    let core = list("--kafkaBrokersCore", &args.kafka_brokers_core)?;
-    let backup = list("--kafkaBrokers", &args.kafka_brokers)?;
     Ok(Means {
-        core: core.map_or(CoreBrokers::AskNode, CoreBrokers::Given),
-        backup: backup.map_or(BackupBrokers::Core, BackupBrokers::Given),
-        properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
-        properties_core: Properties::parse("--kafkaPropertyCore", &args.kafka_property_core)?,
+        ways: Ways::read(&args.brokers)?,
         delivery: args.delivery.unwrap_or(Delivery::Transactions),
-        kafka_retries: args.kafka_retries.unwrap_or(10),
         unload_stall: stall(args.unload_stall.as_deref().unwrap_or("120s"))?,
         accept_retention: args.accept_retention,
     })
+}
+
+impl Ways {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`SettingsError::Kafka`].
+    pub fn read(args: &BrokerArgs) -> Result<Self, SettingsError> {
+        let list = |keyword, list: &Option<String>| {
+            list.as_deref().map(|list| Brokers::parse(keyword, list)).transpose()
+        };
+        let core = list("--kafkaBrokersCore", &args.kafka_brokers_core)?;
+        let backup = list("--kafkaBrokers", &args.kafka_brokers)?;
+        Ok(Self {
+            core: core.map_or(CoreBrokers::AskNode, CoreBrokers::Given),
+            backup: backup.map_or(BackupBrokers::Core, BackupBrokers::Given),
+            properties: Properties::parse("--kafkaProperty", &args.kafka_property)?,
+            properties_core: Properties::parse("--kafkaPropertyCore", &args.kafka_property_core)?,
+            kafka_retries: args.kafka_retries.unwrap_or(10),
+        })
+    }
 }
 
 fn stall(text: &str) -> Result<Duration, SettingsError> {
@@ -387,17 +430,17 @@ pub(super) fn asked(args: &BackupArgs) -> Result<Option<(DeltaNum, u64)>, Settin
 
 /// The connection with its token: from the string, from a file, from the environment.
 fn connection(
+    text: &Secret,
     common: &CommonArgs,
     around: &Surroundings<'_>,
     warnings: &mut Vec<String>,
-) -> Result<Option<Connection>, SettingsError> {
-    let Some(text) = &common.connect else { return Ok(None) };
+) -> Result<Connection, SettingsError> {
     let mut connection = Connection::parse(text.expose())?;
     connection.token = match connection.token {
         Some(token) => Some(sendable(token, "--connect")?),
         None => token_elsewhere(common, around, warnings)?,
     };
-    Ok(Some(connection))
+    Ok(connection)
 }
 
 /// The token from a file, else from the environment.

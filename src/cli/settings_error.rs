@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::connect::ConnectError;
 use super::exit_code::{ExitCode, Failure};
 use super::kafka_options::KafkaOptionError;
-use crate::model::DatamartError;
+use crate::model::{DatamartError, DeltaNum};
 
 /// Why the command line means nothing.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,17 @@ pub enum SettingsError {
     /// A datamart that is no name.
     #[error("--datamart: {0}")]
     Datamart(DatamartError),
+    /// A datamart in the topic that is no name.
+    #[error("--sourceDatamart: {0}")]
+    SourceDatamart(DatamartError),
+    /// A first delta behind the last one.
+    #[error("--deltaFrom {from} is behind --delta {to}")]
+    DeltaRange {
+        /// The first.
+        from: DeltaNum,
+        /// The last.
+        to: DeltaNum,
+    },
     /// `--nextDeltasCount` alone.
     #[error("--nextDeltasCount counts from --deltaNum, which is missing")]
     CountAlone,
@@ -112,7 +123,12 @@ impl From<SettingsError> for Failure {
             }
             SettingsError::GapsOfOne => "the command again without one of the two".to_owned(),
             SettingsError::Run { .. } => "deltakeep list".to_owned(),
-            SettingsError::Datamart(_) => "deltakeep topic show, which names them".to_owned(),
+            SettingsError::Datamart(_) | SettingsError::SourceDatamart(_) => {
+                "deltakeep topic show, which names them".to_owned()
+            }
+            SettingsError::DeltaRange { .. } => {
+                "--deltaFrom 5 --delta 7 for the deltas 5, 6 and 7".to_owned()
+            }
             SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),
             SettingsError::Kafka(_)

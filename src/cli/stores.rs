@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::resume::RunChoice;
 use crate::journal::JournalError;
-use crate::journal::sled_store::{read_status, write_status};
+use crate::journal::sled_store::{Kind, read_status, write_status};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,12 +27,18 @@ pub enum Stage {
 pub struct Status {
     /// Process that opened the store last.
     pub pid: u32,
+    /// A backup or a restore; documents of earlier versions are of backups.
+    #[serde(default)]
+    pub kind: Kind,
     /// The run.
     pub run: String,
     /// Where it stands.
     pub stage: Stage,
-    /// The datamart.
+    /// The datamart; of a restore the one that is filled.
     pub datamart: String,
+    /// The datamart in the topic, of a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The backup topic.
     pub topic: String,
     /// host:port of the node.
@@ -86,6 +92,20 @@ pub struct History {
     /// Settings by which the topic forgets its oldest increments, as `name=value`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retention: Vec<String>,
+}
+
+impl Status {
+    /// From where to where.
+    pub fn road(&self) -> String {
+        let Self { datamart, topic, source, .. } = self;
+        match self.kind {
+            Kind::Backup => format!("{datamart} to {topic}"),
+            Kind::Restore => match source.as_ref().filter(|source| *source != datamart) {
+                Some(source) => format!("{source} of {topic} to {datamart}"),
+                None => format!("{topic} to {datamart}"),
+            },
+        }
+    }
 }
 
 /// A store found below the state directory.
@@ -193,6 +213,14 @@ pub fn write(path: &Path, status: &Status) -> Result<(), JournalError> {
     write_status(path, &json.map_err(failed)?)
 }
 
+/// Writes the status of what is done. The journal is what counts: where only the status cannot be
+/// written, as on a full disk, the work is done all the same.
+pub fn note(path: &Path, status: &Status) {
+    if let Err(error) = write(path, status) {
+        tracing::warn!("{error}: `deltakeep status` will tell what was true before");
+    }
+}
+
 /// The unfinished run that is meant.
 ///
 /// # Errors
@@ -222,9 +250,7 @@ pub fn named(stores: &[&Store], run: &str, dir: &Path) -> Result<Store, ChoiceEr
 }
 
 fn names(stores: &[&Store]) -> Vec<String> {
-    let name =
-        |s: &&Store| format!("{} ({} to {})", s.status.run, s.status.datamart, s.status.topic);
-    stores.iter().map(name).collect()
+    stores.iter().map(|store| format!("{} ({})", store.status.run, store.status.road())).collect()
 }
 
 #[cfg(test)]
@@ -234,6 +260,8 @@ mod tests {
     fn store(run: &str, stage: Stage) -> Store {
         let status = Status {
             pid: u32::MAX,
+            kind: Kind::Backup,
+            source: None,
             run: run.into(),
             stage,
             datamart: "db".into(),

@@ -1,6 +1,7 @@
 //! What `topic show` and `verify` were asked for. Owns their rules; connects to nothing.
 
 use super::args::{TopicArgs, VerifyArgs};
+use super::connect::Connection;
 use super::kafka_options::{Brokers, Properties};
 use super::settings::{SettingsError, topic};
 use crate::model::{Datamart, DeltaNum};
@@ -40,18 +41,21 @@ pub struct VerifySettings {
     pub topic: TopicSettings,
     /// What.
     pub asked: Asked,
+    /// The node whose sums are asked for.
+    pub against: Option<Connection>,
 }
 
 impl VerifySettings {
-    /// Reads the options.
+    /// Reads the options; `against` is what `--against` names, with its token.
     ///
     /// # Errors
     /// [`SettingsError`] for the first rule that is broken.
-    pub fn read(args: &VerifyArgs) -> Result<Self, SettingsError> {
+    pub fn read(args: &VerifyArgs, against: Option<Connection>) -> Result<Self, SettingsError> {
         let datamart = args.datamart.as_deref().map(Datamart::parse).transpose();
         let datamart = datamart.map_err(SettingsError::Datamart)?;
-        let delta_from = args.delta_from.map(DeltaNum);
-        let asked = Asked { datamart, delta_from };
-        Ok(Self { topic: TopicSettings::read(&args.topic)?, asked })
+        let same_name = against.as_ref().map(|connection| connection.datamart.clone());
+        let (datamart, sums) = (datamart.or(same_name), against.is_some());
+        let asked = Asked { datamart, delta_from: args.delta_from.map(DeltaNum), sums };
+        Ok(Self { topic: TopicSettings::read(&args.topic)?, asked, against })
     }
 }

@@ -1,6 +1,8 @@
 //! Builds the outside worlds of a run from its settings. The only place that names all the
 //! technologies at once; never decides what is done with them.
 
+mod restore;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use super::args::Delivery as Asked;
 use super::connect::Connection;
 use super::kafka_options::Properties;
-use super::settings::{BackupBrokers, CoreBrokers, Means};
+use super::settings::{BackupBrokers, CoreBrokers, Means, Ways};
 use crate::backup::World;
 use crate::catalog::CatalogError;
 use crate::catalog::kafka::KafkaTopic;
@@ -23,6 +25,8 @@ use crate::extract::zookeeper::{self, ZooKeeperError};
 use crate::journal::sled_store::SledJournal;
 use crate::kafka::{Brokers, BrokersError, ClusterAdmin, Failure, TopicAdmin};
 use crate::model::{AttemptName, Partition};
+
+pub use restore::{RestoreWorld, restore, topic_only};
 
 /// Parameters of the node that lead to its brokers (PROSTORE.md section 8).
 const ZOOKEEPER: &str = "ZOOKEEPER_KAFKA_ADDRESS";
@@ -128,8 +132,8 @@ pub async fn build(
     means: &Means,
 ) -> Result<(RealWorld, Addresses), WiringError> {
     let node = node(connection)?;
-    let core = core_brokers(&node, means).await?;
-    let backup = backup_brokers(&core, means)?;
+    let core = core_brokers(&node, &means.ways).await?;
+    let backup = backup_brokers(&core, &means.ways)?;
     let admin = admin(&backup)?;
     let of_topic = KafkaTopic::new(backup.clone(), admin.clone(), topic);
     let cluster = of_topic.cluster_id().await?.unwrap_or_else(|| backup.list().to_owned());
@@ -186,7 +190,7 @@ pub async fn unloads(
     means: &Means,
 ) -> Result<ProstoreSource<Topics>, WiringError> {
     let node = node(connection)?;
-    let core = core_brokers(&node, means).await?;
+    let core = core_brokers(&node, &means.ways).await?;
     let admin = admin(&core)?;
     Ok(source(node, core, admin, means.unload_stall))
 }
@@ -205,11 +209,8 @@ fn source(
 
 /// The brokers that the node's connectors write to: given, else asked of the node (D5). Never
 /// those of the backup topic.
-pub(super) async fn core_brokers(
-    node: &ProstoreNode,
-    means: &Means,
-) -> Result<Brokers, WiringError> {
-    let list = match &means.core {
+pub(super) async fn core_brokers(node: &ProstoreNode, ways: &Ways) -> Result<Brokers, WiringError> {
+    let list = match &ways.core {
         CoreBrokers::Given(list) => list.as_str().to_owned(),
         CoreBrokers::AskNode => {
             let connect = node.config(ZOOKEEPER).await?.filter(|address| !address.is_empty());
@@ -218,16 +219,16 @@ pub(super) async fn core_brokers(
             zookeeper::brokers(&connect, &chroot, ZOOKEEPER_TIME).await?
         }
     };
-    brokers("--kafkaPropertyCore", &list, &means.properties_core)
+    brokers("--kafkaPropertyCore", &list, &ways.properties_core)
 }
 
 /// The brokers of the backup topic: given, else the core ones (D5).
-pub(super) fn backup_brokers(core: &Brokers, means: &Means) -> Result<Brokers, WiringError> {
-    Ok(match &means.backup {
-        BackupBrokers::Given(list) => brokers("--kafkaProperty", list.as_str(), &means.properties)?,
+pub(super) fn backup_brokers(core: &Brokers, ways: &Ways) -> Result<Brokers, WiringError> {
+    Ok(match &ways.backup {
+        BackupBrokers::Given(list) => brokers("--kafkaProperty", list.as_str(), &ways.properties)?,
         // The backup topic lies with the core brokers, so their client settings apply too.
-        BackupBrokers::Core if means.properties.iter().next().is_none() => core.clone(),
-        BackupBrokers::Core => brokers("--kafkaProperty", core.list(), &means.properties)?,
+        BackupBrokers::Core if ways.properties.iter().next().is_none() => core.clone(),
+        BackupBrokers::Core => brokers("--kafkaProperty", core.list(), &ways.properties)?,
     })
 }
 

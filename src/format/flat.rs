@@ -1,7 +1,8 @@
 //! Records of writers that are not ours: fields are found by name through the writer's schema, as
 //! long as it is a record of plain fields. Avro's own decoder is not used, because a schema that
 //! contains itself or a length of 500 MB would take it down; here nothing is nested and nothing
-//! is allocated beyond the bytes that are there. Never used for bodies of rows.
+//! is allocated beyond the bytes that are there. Bodies of rows are read with it in `rows`, where
+//! sums are wanted; a backup never reads one.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -14,7 +15,7 @@ use super::bytes::Cursor;
 use super::container::{Header, blocks};
 
 /// The most that packed blocks of one container may grow to.
-const MAX_UNPACKED: usize = 256 << 20;
+pub(super) const MAX_UNPACKED: usize = 256 << 20;
 
 /// A value of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,13 +24,13 @@ pub(super) enum Value<'a> {
     Boolean(bool),
     Number(i64),
     Text(&'a str),
-    /// Bytes and floating-point numbers, which no field of ours has.
+    /// Bytes and floating-point numbers, whose values nobody here asks for.
     Other,
 }
 
 /// What a plain field, or one branch of its union, is.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Null,
     Boolean,
     Number,
@@ -40,7 +41,7 @@ enum Kind {
 }
 
 #[derive(Debug)]
-enum Field {
+pub(super) enum Field {
     Plain(Kind),
     Union(Vec<Kind>),
 }
@@ -144,7 +145,7 @@ fn plan(
 }
 
 /// A block as its records' bytes; what it grows to is taken from `budget`.
-fn unpack<'a>(
+pub(super) fn unpack<'a>(
     codec: Option<&str>,
     data: &'a [u8],
     budget: &mut usize,
@@ -163,7 +164,7 @@ fn unpack<'a>(
 
 impl Field {
     /// None for anything nested or named.
-    fn of(schema: &Schema) -> Option<Self> {
+    pub(super) fn of(schema: &Schema) -> Option<Self> {
         match schema {
             Schema::Union(union) => {
                 union.variants().iter().map(Kind::of).collect::<Option<_>>().map(Self::Union)
@@ -172,7 +173,7 @@ impl Field {
         }
     }
 
-    fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Result<Value<'a>, FormatError> {
+    pub(super) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Result<Value<'a>, FormatError> {
         match self {
             Self::Plain(kind) => kind.read(cursor),
             Self::Union(kinds) => {

@@ -1,6 +1,8 @@
 //! Where increments go back to: the node of a target datamart ([`Target`]) and the topics that it
 //! loads from ([`Loads`]). Owns the two traits; never names a protocol or a broker.
 
+pub mod kafka;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 

@@ -281,6 +281,12 @@ impl Contents {
         of_delta.filter(|(_, i)| i.is_complete()).map(|((_, id), i)| (id, i)).collect()
     }
 
+    /// Deltas with a complete increment.
+    pub fn whole(&self) -> BTreeSet<DeltaNum> {
+        let whole = self.increments.iter().filter(|(_, increment)| increment.is_complete());
+        whole.map(|((delta, _), _)| *delta).collect()
+    }
+
     /// An increment, complete or not.
     pub fn get(&self, delta: DeltaNum, id: &IncrementId) -> Option<&Increment> {
         self.increments.get(&(delta, id.clone()))

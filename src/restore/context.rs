@@ -66,6 +66,8 @@ pub struct Settings {
 pub struct Findings {
     /// Rows loaded by this execution.
     pub rows: u64,
+    /// Bytes of the bodies loaded by this execution.
+    pub bytes: u64,
     /// Loads done by this execution.
     pub loads: u64,
     /// Pairs whose sums nobody could compare.
@@ -121,6 +123,11 @@ impl<W: World> Context<W> {
     pub fn shape(&self) -> RestoreShape {
         let journalled = self.ledger.look(|s| s.started.as_ref().map(|s| s.shape.clone()));
         journalled.unwrap_or_else(|| self.settings.shape.clone())
+    }
+
+    /// Whether sums that differ are reported only: by the run, or by who resumes it.
+    pub fn accepts_differences(&self) -> bool {
+        self.shape().accept_differences || self.settings.shape.accept_differences
     }
 
     /// What was found out so far. Never held across a wait.

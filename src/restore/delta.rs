@@ -45,10 +45,10 @@ pub async fn bring<W: World>(pass: &Pass<W>, chosen: &Chosen, count: u64) -> Res
     let doomed = |table: &TableName| pass.script.drops(table, count);
     match decide_now(pass, chosen, &provable, pass.marked).await? {
         Decision::Skip => return Ok(()),
-        Decision::Adopt => return done(run, delta),
+        Decision::Adopt => return done(run, chosen),
         Decision::Compare => {
             check::check(run, delta, increment, true, doomed).await?;
-            return done(run, delta);
+            return done(run, chosen);
         }
         Decision::Held { hot } => return Err(Holder::Hot(hot).into()),
         Decision::Changed { reason } => {
@@ -93,9 +93,10 @@ async fn decide_now<W: World>(
     Ok(pass.run.ledger.look(|state| decide(chosen, state, &look, provable)))
 }
 
-fn done<W: World>(run: &Context<W>, delta: DeltaNum) -> Result<(), Fault> {
+fn done<W: World>(run: &Context<W>, chosen: &Chosen) -> Result<(), Fault> {
+    let Chosen { delta, date, .. } = *chosen;
     run.note(RestoreFact::DeltaDone { delta })?;
-    run.tell(Event::DeltaRestored { delta });
+    run.tell(Event::DeltaRestored { delta, date });
     Ok(())
 }
 
@@ -188,7 +189,7 @@ async fn commit<W: World>(
     run.note(RestoreFact::CommitIntended { delta })?;
     run.world.target().commit(chosen.date).await?;
     match decide_now(pass, chosen, provable, true).await? {
-        Decision::Adopt => self::done(run, delta),
+        Decision::Adopt => self::done(run, chosen),
         Decision::Changed { reason } => {
             Err(Disagreement::Changed { delta, reason: reason.to_owned() }.into())
         }

@@ -13,7 +13,7 @@ use crate::model::{AttemptName, DeltaNum, MessageKey, Offset, Partition, Table, 
 use super::contents::{Increment, Numbers, check_crc};
 use super::context::{Context, World};
 use super::fault::{Fault, Wanting};
-use super::watch::Event;
+use super::watch::{Amount, Event};
 
 /// A (delta, table, part) with rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,16 @@ pub struct Sealed {
     pub job: Job,
     /// Messages in it.
     pub messages: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+impl Sealed {
+    /// What it amounts to in `delta`.
+    pub fn amount(&self, delta: DeltaNum) -> Amount {
+        let Job { table, part, rows, .. } = &self.job;
+        Amount { delta, table: table.name.clone(), part: *part, rows: *rows, bytes: self.bytes }
+    }
 }
 
 struct Filling<L> {
@@ -45,6 +55,7 @@ struct Filling<L> {
     writer: L,
     messages: u64,
     rows: u64,
+    bytes: u64,
 }
 
 type Fillings<W> = BTreeMap<(TableName, u8), Filling<<<W as World>::Loads as Loads>::Writer>>;
@@ -112,7 +123,7 @@ async fn open<W: World>(
             part,
         })?;
         let writer = run.world.loads().make(&name, run.shape().partitions).await?;
-        open.insert((table, part), Filling { name, job, writer, messages: 0, rows: 0 });
+        open.insert((table, part), Filling { name, job, writer, messages: 0, rows: 0, bytes: 0 });
     }
     Ok(open)
 }
@@ -150,6 +161,7 @@ async fn take<L: LoadWriter>(
         filling.writer.append(&stored.body).await?;
         filling.messages += 1;
         filling.rows += rows;
+        filling.bytes += stored.body.len() as u64;
     }
     Ok(())
 }
@@ -177,15 +189,16 @@ async fn seal<W: World>(
     delta: DeltaNum,
     filling: Filling<<W::Loads as Loads>::Writer>,
 ) -> Result<Sealed, Fault> {
-    let Filling { name, job, writer, messages, rows } = filling;
-    let table = job.table.name.clone();
+    let Filling { name, job, writer, messages, rows, bytes } = filling;
     if rows != job.rows {
+        let table = job.table.name.clone();
         return Err(Wanting::Lost { delta, table, wanted: job.rows, found: rows }.into());
     }
     let held = writer.seal().await?;
     if held != messages {
         return Err(Fault::Again(format!("load topic {name} holds {held} messages of {messages}")));
     }
-    run.tell(Event::Filled { delta, table, rows });
-    Ok(Sealed { name, job, messages })
+    let sealed = Sealed { name, job, messages, bytes };
+    run.tell(Event::Filled(sealed.amount(delta)));
+    Ok(sealed)
 }

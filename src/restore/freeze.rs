@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::catalog::{Cursor, RangeReader, Seen, TopicReader};
+use crate::catalog::{Cursor, Meter, RangeReader, Seen, TopicReader};
 use crate::format::{self, ChangeRecord};
 use crate::model::{Datamart, DeltaNum, Offset};
 
@@ -13,6 +13,7 @@ use super::contents::{Contents, Increment, LogSum, Numbers, read_changelog};
 use super::context::{Context, World};
 use super::fault::{Disagreement, Fault, Refusal, Wanting};
 use super::replay::{LogView, Rewrite, Script, counts};
+use super::watch::Event;
 
 /// What a restore takes from the topic.
 pub struct Frozen {
@@ -89,13 +90,18 @@ pub async fn freeze<W: World>(run: &Context<W>) -> Result<Frozen, Fault> {
     let mut contents = Contents::new(datamart);
     let from: Vec<Offset> = state.ranges.iter().map(|(low, _)| *low).collect();
     let frozen_at = planned.as_ref().map(|planned| planned.ends.clone());
+    let mut meter = Meter::new(&state, &from);
     let mut see = |seen: Seen<'_>| {
+        if let Some(percent) = meter.pass(&seen) {
+            run.tell(Event::TopicRead { percent });
+        }
         let end = frozen_at.as_ref().and_then(|ends| ends.get(seen.partition.0 as usize));
         if end.is_none_or(|end| seen.offset < *end) {
             contents.see(seen);
         }
     };
     let ends = topic.scan(&from, &mut see).await?;
+    run.tell(Event::TopicRead { percent: 100 });
     let ends = frozen_at.unwrap_or(ends);
     let (choices, trailing) = match planned {
         None => {

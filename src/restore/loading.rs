@@ -28,6 +28,7 @@ pub async fn load<W: World>(
     increment: (&str, &Increment),
 ) -> Result<(), Fault> {
     let jobs = jobs(run, delta, increment.1).await?;
+    run.tell(Event::Loading { delta, loads: jobs.len() });
     if jobs.is_empty() {
         return Ok(());
     }
@@ -118,6 +119,7 @@ async fn load_one<W: World>(run: &Context<W>, delta: DeltaNum, load: &Sealed) ->
     target.make_upload(&name, table, run.shape().message_limit).await?;
     let messages = load.messages;
     run.note(RestoreFact::LoadSent { name: name.clone(), messages, rows })?;
+    run.tell(Event::LoadBegun(load.amount(delta)));
     let inserted = tokio::select! {
         inserted = target.insert(&name, table) => inserted,
         () = run.stopped() => return Err(Fault::Stopped),
@@ -135,9 +137,10 @@ async fn load_one<W: World>(run: &Context<W>, delta: DeltaNum, load: &Sealed) ->
     {
         let mut findings = run.findings();
         findings.rows += rows;
+        findings.bytes += load.bytes;
         findings.loads += 1;
     }
-    run.tell(Event::Loaded { delta, table: table.name.clone(), rows });
+    run.tell(Event::Loaded(load.amount(delta)));
     discard(run, &name).await
 }
 

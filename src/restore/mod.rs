@@ -29,4 +29,4 @@ pub use decide::{Decision, Look, decide};
 pub use fault::{Disagreement, Fault, Holder, Refusal, RunError, Wanting};
 pub use run::{Draft, Restore, Summary};
 pub use state::{Chosen, Fate, Load, Planned, Started, State};
-pub use watch::{Event, Unwatched, Watch};
+pub use watch::{Amount, Event, Unwatched, Watch};

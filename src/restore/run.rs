@@ -143,8 +143,10 @@ impl<W: World> Restore<W> {
             }
         };
         let deltas = chosen.iter().map(|chosen| chosen.delta).collect();
-        run.tell(Event::Started { run: run.run(), resumed: run.resumed });
-        run.tell(Event::Range { deltas });
+        let newest_done = run.ledger.look(|state| state.done);
+        let done = chosen.iter().filter(|chosen| Some(chosen.delta) <= newest_done).count();
+        run.tell(Event::Started { run: run.run(), resumed: run.resumed, shape: run.shape() });
+        run.tell(Event::Range { deltas, done });
         skip(run)?;
         if !run.world.target().exists().await? {
             run.world.target().create_datamart().await?;
@@ -155,7 +157,6 @@ impl<W: World> Restore<W> {
         let known = run.world.target().changes().await?.0.len() as u64;
         let counts = frozen.counts(known)?;
         let pass = Pass { run: run.clone(), frozen, script, marked };
-        let newest_done = run.ledger.look(|state| state.done);
         for (chosen, count) in chosen.iter().zip(&counts) {
             // Of those that are done the newest speaks for all.
             if newest_done.is_none_or(|done| chosen.delta >= done) {

@@ -1,6 +1,7 @@
 //! What a restore tells those who watch it. Owns the events; never prints.
 
-use crate::model::{DeltaNum, RunId, TableName};
+use crate::journal::RestoreShape;
+use crate::model::{DeltaDate, DeltaNum, RunId, TableName};
 
 /// Something a restore did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +12,20 @@ pub enum Event {
         run: RunId,
         /// It was begun before.
         resumed: bool,
+        /// What shapes it.
+        shape: RestoreShape,
+    },
+    /// The topic is being read to know what it holds.
+    TopicRead {
+        /// How much of it was read.
+        percent: u8,
     },
     /// The deltas to restore.
     Range {
         /// All of them, in order.
         deltas: Vec<DeltaNum>,
+        /// How many of them are done already.
+        done: usize,
     },
     /// A schema change was replayed.
     Replayed {
@@ -29,24 +39,19 @@ pub enum Event {
         /// Which.
         delta: DeltaNum,
     },
-    /// A load topic is filled.
-    Filled {
+    /// What is left of a delta is known.
+    Loading {
         /// The delta.
         delta: DeltaNum,
-        /// The table.
-        table: TableName,
-        /// Rows in it.
-        rows: u64,
+        /// Loads to be made.
+        loads: usize,
     },
-    /// A load is done.
-    Loaded {
-        /// The delta.
-        delta: DeltaNum,
-        /// The table.
-        table: TableName,
-        /// Its rows.
-        rows: u64,
-    },
+    /// A load topic is filled and sealed.
+    Filled(Amount),
+    /// The node begins to load it.
+    LoadBegun(Amount),
+    /// It is loaded.
+    Loaded(Amount),
     /// A hot delta was rolled back.
     RolledBack {
         /// Which.
@@ -56,12 +61,29 @@ pub enum Event {
     DeltaRestored {
         /// Which.
         delta: DeltaNum,
+        /// The date it was committed with.
+        date: DeltaDate,
     },
     /// Something the operator should know.
     Warning {
         /// What.
         text: String,
     },
+}
+
+/// What a load amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// The delta.
+    pub delta: DeltaNum,
+    /// The table.
+    pub table: TableName,
+    /// The part of a pair with repeated keys; 0 where there are none.
+    pub part: u8,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of the bodies.
+    pub bytes: u64,
 }
 
 /// Who watches.

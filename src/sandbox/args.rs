@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +34,9 @@ pub struct SandboxArgs {
     /// Hosts of ADQM
     #[arg(long, default_value_t = 1)]
     pub shards: u32,
+    /// Milliseconds that every load takes; a real node needs about 3000
+    #[arg(long = "loadDelay", default_value_t = 0, value_name = "MS")]
+    pub load_delay: u64,
     /// A fault to show, as `name[=value][@nth|@always]`; may be given several times
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<Fault>,
@@ -60,6 +64,7 @@ impl From<SandboxArgs> for Options {
             dialect: args.dialect,
             datasources: args.datasources,
             shards: args.shards,
+            load_delay: Duration::from_millis(args.load_delay),
             faults: args.faults,
             token: args.token,
         }

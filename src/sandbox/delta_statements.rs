@@ -91,6 +91,9 @@ pub(crate) fn commit(
         return Err(Failure::CommitNoDatamart(datamart.to_owned(), date));
     }
     let hot = deltas::hot(tx, datamart)?.ok_or(Failure::DeltaCommitted)?;
+    if hot.rolling_back {
+        return Err(Failure::DeltaRollingBack(hot.number));
+    }
     if deltas::operations(tx, datamart)?.iter().any(|o| o.status == Status::Executing) {
         return Err(Failure::WritesUnfinished);
     }
@@ -104,6 +107,13 @@ pub(crate) fn commit(
     deltas::commit(tx, datamart, hot, date)?;
     let date = json!(date * 1_000_000);
     Ok(Answer::table(&[("delta_date", Kind::Timestamp)], true).row(vec![date]))
+}
+
+/// The beginning of a ROLLBACK DELTA that takes its time: operations under way end here.
+pub(crate) fn begin_rollback(tx: &Transaction<'_>, datamart: &str) -> Result<(), Failure> {
+    let datamart = named(datamart)?;
+    deltas::hot(tx, datamart)?.ok_or_else(|| Failure::Rollback(datamart.to_owned()))?;
+    deltas::begin_rollback(tx, datamart)
 }
 
 /// ROLLBACK DELTA
@@ -182,7 +192,7 @@ pub(crate) fn hot(conn: &Connection, datamart: &str) -> Result<Answer, Failure> 
         json!(hot.cn_from),
         json!(deltas::unbroken(&operations)),
         json!(cn_max),
-        json!(false),
+        json!(hot.rolling_back),
         finished(&operations),
     ]))
 }
@@ -217,11 +227,24 @@ pub(crate) fn write_operations(conn: &Connection, datamart: &str) -> Result<Answ
                 json!(0),
                 json!(o.target),
                 json!(o.external),
-                json!(o.query),
+                json!(printed(datamart, &o)),
             ]);
         }
     }
     Ok(answer)
+}
+
+/// A load as the node's parser prints it; other statements are under way too short to be seen.
+fn printed(datamart: &str, operation: &Operation) -> String {
+    match &operation.external {
+        Some(external) => {
+            format!(
+                "INSERT INTO {datamart}.{}\n(SELECT *\nFROM {datamart}.{external})",
+                operation.target
+            )
+        }
+        None => operation.query.clone(),
+    }
 }
 
 /// ERASE_WRITE_OPERATION: undoes one that is under way.

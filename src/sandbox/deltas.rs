@@ -23,16 +23,27 @@ pub(crate) struct Hot {
     pub(crate) number: i64,
     pub(crate) cn_from: i64,
     pub(crate) next_cn: i64,
+    /// A ROLLBACK began and did not end.
+    pub(crate) rolling_back: bool,
 }
 
 /// A write operation of the open delta.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
+    /// Never used twice, unlike the number of an operation that was rolled back.
+    pub(crate) ticket: i64,
     pub(crate) cn: i64,
     pub(crate) target: String,
     pub(crate) external: Option<String>,
     pub(crate) query: String,
     pub(crate) status: Status,
+}
+
+/// A write operation that has just begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub(crate) ticket: i64,
+    pub(crate) cn: i64,
 }
 
 /// How far a write operation is.
@@ -77,10 +88,12 @@ pub(crate) fn by_date(
 
 /// The open delta.
 pub(crate) fn hot(conn: &Connection, datamart: &str) -> Result<Option<Hot>, Failure> {
-    let mut query =
-        conn.prepare_cached("SELECT num, cn_from, next_cn FROM hot WHERE datamart = ?1")?;
+    let mut query = conn.prepare_cached(
+        "SELECT num, cn_from, next_cn, rolling_back FROM hot WHERE datamart = ?1",
+    )?;
     let hot = query.query_row([datamart], |row| {
-        Ok(Hot { number: row.get(0)?, cn_from: row.get(1)?, next_cn: row.get(2)? })
+        let (number, cn_from, next_cn) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Hot { number, cn_from, next_cn, rolling_back: row.get(3)? })
     });
     Ok(hot.optional()?)
 }
@@ -90,7 +103,7 @@ pub(crate) fn begin(conn: &Connection, datamart: &str) -> Result<i64, Failure> {
     let last = last(conn, datamart)?;
     let number = last.map_or(0, |d| d.number + 1);
     let cn = last.map_or(0, |d| d.cn_to + 1);
-    conn.execute("INSERT INTO hot VALUES (?1, ?2, ?3, ?3)", params![datamart, number, cn])?;
+    conn.execute("INSERT INTO hot VALUES (?1, ?2, ?3, ?3, 0)", params![datamart, number, cn])?;
     Ok(number)
 }
 
@@ -116,6 +129,13 @@ pub(crate) fn forget(conn: &Connection, datamart: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Marks the open delta as being rolled back: its operations stop.
+pub(crate) fn begin_rollback(conn: &Connection, datamart: &str) -> Result<(), Failure> {
+    conn.execute("UPDATE hot SET rolling_back = 1 WHERE datamart = ?1", [datamart])?;
+    conn.execute("UPDATE operation SET status = 3 WHERE datamart = ?1 AND status = 0", [datamart])?;
+    Ok(())
+}
+
 /// Takes the next number for a write into `target`.
 pub(crate) fn start_operation(
     conn: &Connection,
@@ -123,8 +143,8 @@ pub(crate) fn start_operation(
     target: &str,
     external: Option<&str>,
     query: &str,
-) -> Result<i64, Failure> {
-    let hot = hot(conn, datamart)?.ok_or(Failure::DeltaClosed)?;
+) -> Result<Started, Failure> {
+    let hot = hot(conn, datamart)?.filter(|hot| !hot.rolling_back).ok_or(Failure::DeltaClosed)?;
     let busy = operations(conn, datamart)?
         .iter()
         .any(|o| o.status == Status::Executing && o.target == target);
@@ -133,10 +153,17 @@ pub(crate) fn start_operation(
     }
     conn.execute("UPDATE hot SET next_cn = next_cn + 1 WHERE datamart = ?1", [datamart])?;
     conn.execute(
-        "INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+        "INSERT INTO operation VALUES (NULL, ?1, ?2, ?3, ?4, ?5, 0)",
         params![datamart, hot.next_cn, target, external, query],
     )?;
-    Ok(hot.next_cn)
+    Ok(Started { ticket: conn.last_insert_rowid(), cn: hot.next_cn })
+}
+
+/// Whether an operation still works: a ROLLBACK or ERASE_WRITE_OPERATION ends it from outside.
+pub(crate) fn is_under_way(conn: &Connection, ticket: i64) -> Result<bool, Failure> {
+    let mut query =
+        conn.prepare_cached("SELECT 1 FROM operation WHERE ticket = ?1 AND status = 0")?;
+    Ok(query.exists([ticket])?)
 }
 
 /// Marks a write operation as over.
@@ -161,7 +188,7 @@ pub(crate) fn end_operation(
 /// The operations of the open delta, in order.
 pub(crate) fn operations(conn: &Connection, datamart: &str) -> Result<Vec<Operation>, Failure> {
     let mut query = conn.prepare_cached(
-        "SELECT cn, target, external, query, status FROM operation WHERE datamart = ?1 ORDER BY cn",
+        "SELECT cn, target, external, query, status, ticket FROM operation WHERE datamart = ?1 ORDER BY cn",
     )?;
     let rows = query.query_map([datamart], |row| {
         let status = match row.get(4)? {
@@ -170,6 +197,7 @@ pub(crate) fn operations(conn: &Connection, datamart: &str) -> Result<Vec<Operat
             _ => Status::Failed,
         };
         Ok(Operation {
+            ticket: row.get(5)?,
             cn: row.get(0)?,
             target: row.get(1)?,
             external: row.get(2)?,

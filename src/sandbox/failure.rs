@@ -83,6 +83,9 @@ pub(crate) enum Failure {
     DeltaDateFormat(String),
     #[error("not finished write operation exist: KeeperErrorCode = Directory not empty")]
     WritesUnfinished,
+    // The text of a real node is not recorded.
+    #[error("The delta {0} is being rolled back")]
+    DeltaRollingBack(i64),
     #[error("Can't rollback delta by datamart [{0}]")]
     Rollback(String),
     #[error(

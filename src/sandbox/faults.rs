@@ -44,6 +44,12 @@ pub enum FaultKind {
     LyingLoad,
     /// `fail-load`: the load is undone and answers FIRST_OFFSET_TIMEOUT.
     FailLoad,
+    /// `fail-load-counted`: as `fail-load`, but the operation counts as finished.
+    FailLoadCounted,
+    /// `zombie-load=MS`: the connection is cut at once; the load, listed meanwhile, goes on MS milliseconds later.
+    ZombieLoad(u64),
+    /// `late-load=MS`: the connection is cut at once; the statement reaches the node MS milliseconds later.
+    LateLoad(u64),
     /// `hang-load`: the load never answers; its write operation stays listed.
     HangLoad,
     /// `unfinished-ddl`: the DDL fails and its change record stays unfinished.
@@ -60,6 +66,14 @@ pub enum FaultKind {
     ConsistencyBreach,
     /// `lost-commit`: COMMIT DELTA commits, then the connection is cut.
     LostCommit,
+    /// `lost-begin`: BEGIN DELTA begins, then the connection is cut.
+    LostBegin,
+    /// `lost-rollback`: ROLLBACK DELTA rolls back, then the connection is cut.
+    LostRollback,
+    /// `slow-rollback=MS`: ROLLBACK DELTA takes MS milliseconds; others are refused meanwhile.
+    SlowRollback(u64),
+    /// `stuck-rollback`: ROLLBACK DELTA fails half way; only another one helps.
+    StuckRollback,
 }
 
 /// When a fault shows.
@@ -140,6 +154,10 @@ const PLAIN: &[(&str, FaultKind)] = &[
     ("wrong-sum", FaultKind::WrongSum),
     ("consistency-breach", FaultKind::ConsistencyBreach),
     ("lost-commit", FaultKind::LostCommit),
+    ("lost-begin", FaultKind::LostBegin),
+    ("lost-rollback", FaultKind::LostRollback),
+    ("stuck-rollback", FaultKind::StuckRollback),
+    ("fail-load-counted", FaultKind::FailLoadCounted),
 ];
 
 type Numbered = (&'static str, fn(u64) -> FaultKind);
@@ -150,6 +168,9 @@ const NUMBERED: &[Numbered] = &[
     ("zombie-unload", FaultKind::ZombieUnload),
     ("slow-unload", FaultKind::SlowUnload),
     ("slow-load", FaultKind::SlowLoad),
+    ("zombie-load", FaultKind::ZombieLoad),
+    ("late-load", FaultKind::LateLoad),
+    ("slow-rollback", FaultKind::SlowRollback),
 ];
 
 impl FaultKind {
@@ -177,7 +198,10 @@ impl FaultKind {
             | FaultKind::FailUnloadAfter(n)
             | FaultKind::ZombieUnload(n)
             | FaultKind::SlowUnload(n)
-            | FaultKind::SlowLoad(n) => Some(n),
+            | FaultKind::SlowLoad(n)
+            | FaultKind::ZombieLoad(n)
+            | FaultKind::LateLoad(n)
+            | FaultKind::SlowRollback(n) => Some(n),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use rusqlite::types::Value as Stored;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::broker::{Received, TopicReader};
-use super::deltas::{self, Status};
+use super::deltas::{self, Started, Status};
 use super::entity::{Entity, External, Table};
 use super::failure::Failure;
 use super::faults::FaultKind;
@@ -20,10 +20,14 @@ use super::value;
 use super::versions::{self, Versions};
 use super::{Answer, Datasource};
 
+/// Status of a load that was ended from outside. The text of a real node is not recorded.
+const BROKEN: &str = "BREAK_MPPW";
+
 /// Rows applied in one transaction.
 const BATCH: usize = 20_000;
 
 /// A load: from an upload external table into a logical table.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) entity: Entity,
     pub(crate) table: Table,
@@ -36,6 +40,37 @@ enum Stop {
     Failed(Failure),
     /// The status the monitor would report.
     Timeout(&'static str),
+}
+
+/// What goes wrong in one load.
+#[derive(Clone, Copy, Default)]
+struct Mischief {
+    pause: u64,
+    zombie: Option<u64>,
+    hangs: bool,
+    lies: bool,
+    fails: bool,
+    counts: bool,
+    drop_answer: bool,
+}
+
+impl Mischief {
+    fn due(node: &Node) -> Self {
+        let mut mischief = Self::default();
+        for fault in node.faults.due(is_load) {
+            match fault {
+                FaultKind::SlowLoad(ms) => mischief.pause = ms,
+                FaultKind::ZombieLoad(ms) => mischief.zombie = Some(ms),
+                FaultKind::HangLoad => mischief.hangs = true,
+                FaultKind::LyingLoad => mischief.lies = true,
+                FaultKind::FailLoad => mischief.fails = true,
+                FaultKind::FailLoadCounted => (mischief.fails, mischief.counts) = (true, true),
+                FaultKind::DropLoadAnswer => mischief.drop_answer = true,
+                _ => {}
+            }
+        }
+        mischief
+    }
 }
 
 impl From<Failure> for Stop {
@@ -56,62 +91,84 @@ pub(crate) fn run(node: &Arc<Node>, job: &Job, statement: &str) -> Outcome {
         deltas::start_operation(tx, datamart, name, Some(&job.source), statement)
     });
     match started {
-        Ok(cn) => resume(node, job, cn),
+        Ok(operation) => resume(node, job, operation),
         Err(failure) => Outcome::Failed(failure),
     }
 }
 
 /// Goes on with a load that has its number already, also after a restart.
-pub(crate) fn resume(node: &Arc<Node>, job: &Job, cn: i64) -> Outcome {
-    let faults = node.faults.due(is_load);
-    for fault in &faults {
-        if let FaultKind::SlowLoad(ms) = fault {
-            std::thread::sleep(Duration::from_millis(*ms));
-        }
-    }
-    if faults.contains(&FaultKind::HangLoad) {
+pub(crate) fn resume(node: &Arc<Node>, job: &Job, operation: Started) -> Outcome {
+    let mischief = Mischief::due(node);
+    let Some(ms) = mischief.zombie else { return work(node, job, operation, mischief) };
+    let (node, job) = (Arc::clone(node), job.clone());
+    // Its outcome has nobody to go to: the client's connection is cut.
+    let _detached = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(ms));
+        work(&node, &job, operation, mischief)
+    });
+    Outcome::Cut
+}
+
+fn work(node: &Node, job: &Job, operation: Started, mischief: Mischief) -> Outcome {
+    std::thread::sleep(node.options.load_delay + Duration::from_millis(mischief.pause));
+    if mischief.hangs {
         return Outcome::Hang;
     }
-    let result = if faults.contains(&FaultKind::LyingLoad) {
+    let result = if mischief.lies {
         Ok(())
-    } else if faults.contains(&FaultKind::FailLoad) {
+    } else if mischief.fails {
         Err(Stop::Timeout("FIRST_OFFSET_TIMEOUT"))
     } else {
-        transfer(node, job, cn)
+        transfer(node, job, operation)
     };
-    let outcome = settle(node, job, cn, result);
-    if faults.contains(&FaultKind::DropLoadAnswer) { Outcome::Cut } else { outcome }
+    let outcome = settle(node, job, operation, result, mischief.counts);
+    if mischief.drop_answer { Outcome::Cut } else { outcome }
 }
 
 fn is_load(kind: FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::SlowLoad(_)
+            | FaultKind::ZombieLoad(_)
             | FaultKind::HangLoad
             | FaultKind::LyingLoad
             | FaultKind::FailLoad
+            | FaultKind::FailLoadCounted
             | FaultKind::DropLoadAnswer
     )
 }
 
-/// Marks the operation as finished, or takes its rows back.
-fn settle(node: &Node, job: &Job, cn: i64, result: Result<(), Stop>) -> Outcome {
+/// Marks the operation as finished, or takes its rows back. One that was ended from outside is
+/// left as it is: its rows are gone, and its number may be another's.
+fn settle(
+    node: &Node,
+    job: &Job,
+    operation: Started,
+    result: Result<(), Stop>,
+    counts: bool,
+) -> Outcome {
     let failed = result.is_err();
     let settled = node.store.write(|tx| {
-        if failed {
-            versions::erase(tx, &job.entity, cn)?;
+        if !deltas::is_under_way(tx, operation.ticket)? {
+            return Ok(false);
         }
-        let status = if failed { Status::Failed } else { Status::Finished };
-        deltas::end_operation(tx, &job.entity.datamart, cn, status)
+        if failed {
+            versions::erase(tx, &job.entity, operation.cn)?;
+        }
+        let status = if failed && !counts { Status::Failed } else { Status::Finished };
+        deltas::end_operation(tx, &job.entity.datamart, operation.cn, status)?;
+        Ok(true)
     });
+    let timeout = |status: &str| Failure::Load {
+        plugin: datasource(&job.table).name().to_owned(),
+        status: status.to_owned(),
+        request: uuid::Uuid::new_v4().to_string(),
+    };
     match (result, settled) {
-        (Ok(()), Ok(())) => Outcome::Answered(Answer::nothing()),
+        (_, Ok(false)) => Outcome::Failed(timeout(BROKEN)),
+        (Ok(()), Ok(true)) => Outcome::Answered(Answer::nothing()),
         (Err(Stop::Failed(failure)), _) | (Ok(()), Err(failure)) => Outcome::Failed(failure),
-        (Err(Stop::Timeout(status)), _) => Outcome::Failed(Failure::Load {
-            plugin: datasource(&job.table).name().to_owned(),
-            status: status.to_owned(),
-            request: uuid::Uuid::new_v4().to_string(),
-        }),
+        (Err(Stop::Timeout(status)), _) => Outcome::Failed(timeout(status)),
     }
 }
 
@@ -137,7 +194,7 @@ fn consumed(
     Ok(conn.query_row(sql, params![group, topic, part], |row| row.get(0)).optional()?)
 }
 
-fn transfer(node: &Node, job: &Job, cn: i64) -> Result<(), Stop> {
+fn transfer(node: &Node, job: &Job, operation: Started) -> Result<(), Stop> {
     let never = Stop::Timeout("FIRST_OFFSET_TIMEOUT");
     let Some(location) = location::parse(&job.external.location) else {
         return Err(never);
@@ -161,7 +218,10 @@ fn transfer(node: &Node, job: &Job, cn: i64) -> Result<(), Stop> {
     let mut rows = 0;
     while let Some(batch) = read_batch(&mut reader, job)? {
         rows += batch.rows.len();
-        node.store.write(|tx| apply(tx, job, cn, &batch, (group, &topic)))?;
+        let applied = node.store.write(|tx| apply(tx, job, operation, &batch, (group, &topic)))?;
+        if !applied {
+            return Err(Stop::Timeout(BROKEN));
+        }
     }
     // The PostgreSQL writer fails on a batch without rows, the ClickHouse one does not.
     if rows == 0 && datasource(&job.table) == Datasource::Adp { Err(never) } else { Ok(()) }
@@ -236,14 +296,18 @@ fn number(number: i64, kind: Kind) -> Stored {
     }
 }
 
+/// Writes rows and offsets down; false where the operation was ended from outside.
 fn apply(
     tx: &Transaction<'_>,
     job: &Job,
-    cn: i64,
+    operation: Started,
     batch: &Batch,
     (group, topic): (&str, &str),
-) -> Result<(), Failure> {
-    let versions = Versions::new(tx, &job.entity, &job.table, cn);
+) -> Result<bool, Failure> {
+    if !deltas::is_under_way(tx, operation.ticket)? {
+        return Ok(false);
+    }
+    let versions = Versions::new(tx, &job.entity, &job.table, operation.cn);
     for (row, deleted) in &batch.rows {
         if *deleted { versions.delete(row)? } else { versions.put(row)? }
     }
@@ -251,5 +315,5 @@ fn apply(
     for (part, next) in &batch.offsets {
         save.execute(params![group, topic, part, next])?;
     }
-    Ok(())
+    Ok(true)
 }

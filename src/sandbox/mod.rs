@@ -6,7 +6,7 @@
 //! Rows are stored once, whatever the datasources of a table. So some things differ from a real node:
 //! datasources never disagree (faults can pretend so), a table only in ADQM follows the rules of ADQM
 //! for repeated keys, a deletion after an update in one delta included, but not its other bugs (unmerged
-//! parts under UNION ALL, NULL read as 0), nothing waits the 2 to 15 seconds a real load takes (a fault can), and
+//! parts under UNION ALL, NULL read as 0), nothing waits the 2 to 15 seconds a real load takes (`--loadDelay` can), and
 //! TRUNCATE HISTORY, readable and writable external tables and filled materialized views are missing.
 //!
 //! Extensions: the statement `SANDBOX_FILL(table, n)` adds n generated rows to a table inside the open
@@ -53,6 +53,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -149,6 +150,8 @@ pub struct Options {
     pub datasources: Vec<Datasource>,
     /// Hosts of ADQM: an unload from there that can run in parallel has as many streams.
     pub shards: u32,
+    /// What every load takes, whatever its size: a real node needs about 3 s.
+    pub load_delay: Duration,
     /// Faults to show from the start.
     pub faults: Vec<Fault>,
     /// When set, requests without this Bearer token get status 401.
@@ -165,6 +168,7 @@ impl Default for Options {
             dialect: Dialect::default(),
             datasources: vec![Datasource::Adp],
             shards: 1,
+            load_delay: Duration::ZERO,
             faults: Vec::new(),
             token: None,
         }

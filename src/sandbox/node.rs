@@ -1,14 +1,16 @@
 //! Owns one running node: its state, its faults and which module answers a statement; never speaks HTTP.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::answer::Answer;
 use super::broker::Broker;
 use super::catalog;
 use super::checks::{self, Lie};
 use super::definitions::{self, datamart_of};
-use super::deltas::{self, Status};
+use super::deltas::{self, Started, Status};
 use super::entity::Body;
 use super::failure::Failure;
 use super::faults::{FaultKind, FaultSet};
@@ -44,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) broker: Broker,
     pub(crate) faults: FaultSet,
     calls: Mutex<Vec<String>>,
+    /// Datamarts whose open delta is being rolled back right now.
+    rolling: Mutex<BTreeSet<String>>,
     /// Seconds since 1970 to show instead of the real time; `i64::MIN` is the real time.
     clock: AtomicI64,
 }
@@ -55,6 +59,7 @@ impl Node {
             broker: Broker::new(&options.kafka)?,
             faults: FaultSet::new(&options.faults),
             calls: Mutex::default(),
+            rolling: Mutex::default(),
             clock: AtomicI64::new(i64::MIN),
             options,
         });
@@ -80,8 +85,8 @@ impl Node {
                 Ok(job) => {
                     let node = Arc::clone(self);
                     // Its outcome has nobody to go to: the client of the load is long gone.
-                    let _detached =
-                        std::thread::spawn(move || load::resume(&node, &job, operation.cn));
+                    let started = Started { ticket: operation.ticket, cn: operation.cn };
+                    let _detached = std::thread::spawn(move || load::resume(&node, &job, started));
                 }
                 Err(_) => self.store.write(|tx| {
                     if let Some(entity) = catalog::find(tx, &datamart, &operation.target)? {
@@ -163,7 +168,17 @@ impl Node {
                 let result = self.store.write(|tx| change_statements::deny(tx, db, given, &code));
                 if cut { Outcome::Cut } else { result.into() }
             }
+            Statement::BeginDelta(wanted) => {
+                let cut = self.faults.take(FaultKind::LostBegin);
+                let result = self.store.write(|tx| delta_statements::begin(tx, db, wanted));
+                if cut { Outcome::Cut } else { result.into() }
+            }
             Statement::CommitDelta(date) => self.commit(db, date.as_deref()),
+            Statement::RollbackDelta => {
+                let cut = self.faults.take(FaultKind::LostRollback);
+                let result = self.roll_back(db);
+                if cut { Outcome::Cut } else { result.into() }
+            }
             other => self.small_write(db, other).into(),
         }
     }
@@ -178,12 +193,33 @@ impl Node {
         if cut { Outcome::Cut } else { result.into() }
     }
 
+    /// A ROLLBACK; one that takes its time is seen by others, and refuses further ones.
+    fn roll_back(&self, db: &str) -> Result<Answer, Failure> {
+        let rolling = || self.rolling.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rolling().insert(db.to_owned()) {
+            return Err(Failure::Rollback(db.to_owned()));
+        }
+        let is_rollback =
+            |kind| matches!(kind, FaultKind::SlowRollback(_) | FaultKind::StuckRollback);
+        let mut result = Ok(());
+        for fault in self.faults.due(is_rollback) {
+            result = result
+                .and_then(|()| self.store.write(|tx| delta_statements::begin_rollback(tx, db)));
+            match fault {
+                FaultKind::SlowRollback(ms) => std::thread::sleep(Duration::from_millis(ms)),
+                _ => result = result.and(Err(Failure::Rollback(db.to_owned()))),
+            }
+        }
+        let answer =
+            result.and_then(|()| self.store.write(|tx| delta_statements::rollback(tx, db)));
+        rolling().remove(db);
+        answer
+    }
+
     /// Statements that change little.
     fn small_write(&self, db: &str, statement: Statement) -> Result<Answer, Failure> {
         let store = &self.store;
         match statement {
-            Statement::BeginDelta(n) => store.write(|tx| delta_statements::begin(tx, db, n)),
-            Statement::RollbackDelta => store.write(|tx| delta_statements::rollback(tx, db)),
             Statement::EraseWrite(n) => store.write(|tx| delta_statements::erase_write(tx, db, n)),
             Statement::Allow { datamart, code } => {
                 store.write(|tx| change_statements::allow(tx, db, datamart.as_deref(), &code))
@@ -254,10 +290,24 @@ impl Node {
             Body::External(external) if !external.upload => {
                 unload::run(self, db, (entity, external), source, sql)
             }
-            _ => match self.store.read(|conn| job(conn, db, table, source)) {
-                Ok(job) => load::run(self, &job, sql),
-                Err(failure) => Outcome::Failed(failure),
-            },
+            _ => self.load(db, table, source, sql),
+        }
+    }
+
+    fn load(self: &Arc<Self>, db: &str, table: &Name, source: &Selection, sql: &str) -> Outcome {
+        let late = self.faults.due(|kind| matches!(kind, FaultKind::LateLoad(_)));
+        if let [FaultKind::LateLoad(ms), ..] = late[..] {
+            let (node, db, sql) = (Arc::clone(self), db.to_owned(), sql.to_owned());
+            // Its outcome has nobody to go to: the client's connection is cut.
+            let _detached = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(ms));
+                node.execute(&db, &sql)
+            });
+            return Outcome::Cut;
+        }
+        match self.store.read(|conn| job(conn, db, table, source)) {
+            Ok(job) => load::run(self, &job, sql),
+            Err(failure) => Outcome::Failed(failure),
         }
     }
 }

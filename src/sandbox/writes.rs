@@ -37,7 +37,7 @@ fn operation(
     query: &str,
     write: impl FnOnce(i64) -> Result<(), Failure>,
 ) -> Result<Answer, Failure> {
-    let cn = deltas::start_operation(tx, &entity.datamart, &entity.name, None, query)?;
+    let cn = deltas::start_operation(tx, &entity.datamart, &entity.name, None, query)?.cn;
     write(cn)?;
     deltas::end_operation(tx, &entity.datamart, cn, Status::Finished)?;
     Ok(Answer::nothing())
@@ -55,7 +55,7 @@ pub(crate) fn refuse_upsert(
     if !statement.upsert || !table.is_adqm_only() {
         return Ok(None);
     }
-    let cn = deltas::start_operation(tx, &entity.datamart, &entity.name, None, sql)?;
+    let cn = deltas::start_operation(tx, &entity.datamart, &entity.name, None, sql)?.cn;
     deltas::end_operation(tx, &entity.datamart, cn, Status::Failed)?;
     Ok(Some(Failure::NotImplemented("adqm upsert values".to_owned())))
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::format::row_value;
 use crate::load::Hot;
 use crate::model::{Change, Delta, DeltaDate, DeltaNum, Owner, TableName};
 
@@ -304,13 +305,13 @@ impl Store {
             (first..=last).contains(&version.from) || version.removed && removed
         };
         let versions = self.tables.get(table).into_iter().flatten().filter(counts);
-        versions.map(|v| hash(v.id, v.v.as_deref())).sum::<u128>().to_string()
+        versions.map(|v| value(v.id, v.v.as_deref())).sum::<u128>().to_string()
     }
 
     /// CHECK_SUM_SNAPSHOT.
     pub fn snapshot(&self, num: DeltaNum, table: &str) -> String {
         let rows = self.as_of(num, table);
-        rows.iter().map(|(id, v)| hash(*id, v.as_deref())).sum::<u128>().to_string()
+        rows.iter().map(|(id, v)| value(*id, v.as_deref())).sum::<u128>().to_string()
     }
 }
 
@@ -335,13 +336,9 @@ fn write(versions: &mut Vec<Version>, cn: i64, rows: &[TestRow]) {
     }
 }
 
-/// More than 0 for every row.
-fn hash(id: i64, v: Option<&str>) -> u128 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in id.to_be_bytes().into_iter().chain(v.unwrap_or("").bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    }
-    u128::from(hash >> 20) + 1
+/// As the node computes it: more than 0 for every row.
+fn value(id: i64, v: Option<&str>) -> u128 {
+    row_value(format!("{id};{}", v.unwrap_or_default()).as_bytes()).into()
 }
 
 /// The entity of a statement: what follows the first `.`, up to a space or parenthesis.

@@ -63,12 +63,16 @@ pub enum Kind {
     History,
     /// A second message for the same place with other bytes.
     Conflict,
+    /// Rows whose CHECK_SUM is not the node's.
+    Sums,
     /// A delta without any whole increment.
     Missing,
     /// A second message for the same place with the same bytes.
     Copy,
     /// The log of a partition does not begin with its first message any more.
     LogStart,
+    /// Deltas that only the node has, or only the topic.
+    Apart,
     /// What a stopped run left behind; the delta is whole under another increment.
     Leftover,
     /// Something that could not be checked.
@@ -89,9 +93,10 @@ impl Kind {
             | Self::Differs
             | Self::Schema
             | Self::History
-            | Self::Conflict => Level::Damage,
+            | Self::Conflict
+            | Self::Sums => Level::Damage,
             Self::Missing => Level::Gap,
-            Self::Copy | Self::LogStart => Level::Warning,
+            Self::Copy | Self::LogStart | Self::Apart => Level::Warning,
             Self::Leftover | Self::Unchecked => Level::Note,
         }
     }
@@ -110,9 +115,11 @@ impl Kind {
             Self::Schema => "schema",
             Self::History => "history",
             Self::Conflict => "conflict",
+            Self::Sums => "sums",
             Self::Missing => "missing",
             Self::Copy => "copy",
             Self::LogStart => "logStart",
+            Self::Apart => "apart",
             Self::Leftover => "leftover",
             Self::Unchecked => "unchecked",
         }

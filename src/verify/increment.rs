@@ -1,10 +1,15 @@
 //! One increment as it is read. Owns what is kept of it until the end; the judgement is made in
 //! `judge`.
 
+use std::collections::BTreeMap;
+
 use super::log::RecordId;
+use super::sums::Tally;
 use crate::catalog::Seen;
 use crate::format::Manifest;
-use crate::model::{Datamart, DeltaDate, DeltaNum, IncrementId, MessageKey, Offset, Partition};
+use crate::model::{
+    Datamart, DeltaDate, DeltaNum, IncrementId, MessageKey, Offset, Partition, TableName,
+};
 
 /// Which tool wrote an increment, by its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub(super) struct Increment {
     pub(super) bytes: u64,
     /// Where its changelog ends.
     pub(super) ended_at: Option<(Partition, Offset)>,
+    /// The sums of its rows by table, where they are wanted.
+    pub(super) tallies: BTreeMap<TableName, Tally>,
     /// The judgement: whether it ended and everything of it is there and right.
     pub(super) is_whole: bool,
 }
@@ -65,6 +72,7 @@ impl Increment {
             messages: 0,
             bytes: 0,
             ended_at: None,
+            tallies: BTreeMap::new(),
             is_whole: false,
         }
     }

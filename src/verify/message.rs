@@ -4,6 +4,7 @@
 use super::increment::Writer;
 use super::numbers::Turn;
 use super::stream::Met;
+use super::sums::Chunk;
 use super::{Kind, Place, Verifier};
 use crate::catalog::Seen;
 use crate::format::changelog::CHANGELOG_SCHEMA;
@@ -176,6 +177,30 @@ impl Verifier {
             self.take_changelog(seen, key, stream, audit);
         } else {
             self.take_part(seen, key, stream, audit.label.part);
+            if self.asked.sums && !other_schema {
+                self.take_rows(seen, key, stream, audit);
+            }
+        }
+    }
+
+    /// Rows of a body that is sound; in one of another tool they can still be cut or none at all.
+    fn take_rows(&mut self, seen: &Seen<'_>, key: &MessageKey, stream: usize, audit: &Audit<'_>) {
+        let Some(table) = &key.table else { return };
+        let tallies = &mut self.increments[self.streams[stream].increment].tallies;
+        let chunk = Chunk {
+            part: audit.label.part,
+            stream: key.stream,
+            stream_total: key.stream_total,
+            is_last: key.is_last,
+        };
+        let reader = self.readers.of(audit.schema);
+        let taken = reader.and_then(|reader| match tallies.get_mut(table) {
+            Some(tally) => tally.take(reader, seen.body, chunk),
+            None => tallies.entry(table.clone()).or_default().take(reader, seen.body, chunk),
+        });
+        if let Err(error) = taken {
+            let text = format!("its rows cannot be read: {error}");
+            self.damaged(seen, key, stream, Kind::Body, &text);
         }
     }
 

@@ -3,6 +3,7 @@
 //! second time, `finish` judges. Gets messages from its caller and asks nobody; what it remembers
 //! grows with (delta, table, stream), never with the number of messages.
 
+pub mod against;
 mod copies;
 mod definition;
 mod finding;
@@ -14,12 +15,14 @@ mod message;
 mod numbers;
 mod report;
 mod stream;
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use finding::{Finding, Findings, Kind, Level, Place};
-pub use report::{DatamartReport, Report, UNSEEN};
+pub use report::{DatamartReport, IncrementSums, NodeSums, Report, UNSEEN};
+pub use sums::{Chunk, PairSum, Tally, Verdict};
 
 use crate::catalog::Seen;
 use crate::format::Auditor;
@@ -31,6 +34,7 @@ use copies::{Compared, Copies};
 use increment::{Increment, Writer};
 use log::Records;
 use stream::Stream;
+use sums::Readers;
 
 /// What is to be verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Asked {
     pub datamart: Option<Datamart>,
     /// The delta that the backup is meant to begin with; 0 where there is none.
     pub delta_from: Option<DeltaNum>,
+    /// Rows are read too, and added up to be compared with a node's CHECK_SUM.
+    pub sums: bool,
 }
 
 /// An increment's identity in a topic.
@@ -61,6 +67,7 @@ pub struct Verifier {
     records: BTreeMap<Datamart, Records>,
     schemas: BTreeSet<Arc<str>>,
     copies: Copies,
+    readers: Readers,
     totals: Totals,
 }
 

@@ -7,7 +7,9 @@ use super::Verifier;
 use super::finding::{Findings, Level};
 use super::history::OfDatamart;
 use super::increment::{Increment, Writer};
-use crate::model::{Datamart, DeltaDate, DeltaNum};
+use super::sums::PairSum;
+use crate::format::TableManifest;
+use crate::model::{Datamart, DeltaDate, DeltaNum, IncrementId, TableName};
 
 /// Damage that cannot be seen in increments of another tool, because nothing of it is written down
 /// in them.
@@ -35,6 +37,40 @@ pub struct Report {
     pub datamarts: Vec<DatamartReport>,
     /// What was found.
     pub findings: Findings,
+    /// Sums of the rows of whole increments, where they were asked for, in order of the deltas.
+    pub sums: Vec<IncrementSums>,
+    /// What a node's sums came to, where one was asked.
+    pub against: Option<NodeSums>,
+}
+
+/// Sums of the rows of a whole increment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncrementSums {
+    /// The datamart.
+    pub datamart: Datamart,
+    /// The delta.
+    pub delta: DeltaNum,
+    /// When it was closed.
+    pub date: DeltaDate,
+    /// The increment.
+    pub increment: IncrementId,
+    /// By table.
+    pub tables: BTreeMap<TableName, PairSum>,
+    /// What its manifest says of the tables.
+    pub promised: BTreeMap<TableName, TableManifest>,
+}
+
+/// What the comparison with a node came to, in (delta, table) pairs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeSums {
+    /// The newest delta of the node.
+    pub newest: Option<DeltaNum>,
+    /// Pairs with the same sum.
+    pub equal: u64,
+    /// Pairs with another one.
+    pub different: u64,
+    /// Pairs of which nobody can say.
+    pub undecided: u64,
 }
 
 /// What was read of a datamart.
@@ -74,7 +110,8 @@ impl DatamartReport {
 }
 
 impl Verifier {
-    pub(super) fn report(self, partitions: usize) -> Report {
+    pub(super) fn report(mut self, partitions: usize) -> Report {
+        let sums = self.take_sums();
         let mut rows = vec![0u64; self.increments.len()];
         for stream in self.streams.iter().filter(|stream| stream.table.is_some()) {
             rows[stream.increment] = rows[stream.increment].saturating_add(stream.records);
@@ -88,7 +125,16 @@ impl Verifier {
             passed_over: self.totals.of_others,
             datamarts,
             findings: self.findings,
+            sums,
+            against: None,
         }
+    }
+
+    fn take_sums(&mut self) -> Vec<IncrementSums> {
+        let whole = self.increments.iter_mut().filter(|increment| increment.is_whole);
+        let mut sums: Vec<_> = whole.map(Increment::take_sums).collect();
+        sums.sort_by(|a, b| (&a.datamart, a.delta).cmp(&(&b.datamart, b.delta)));
+        if self.asked.sums { sums } else { Vec::new() }
     }
 
     fn datamart(&self, name: &Datamart, rows: &[u64]) -> DatamartReport {
@@ -110,6 +156,21 @@ impl Verifier {
             messages: all.iter().map(|i| i.messages).sum(),
             bytes: all.iter().map(|i| i.bytes).sum(),
             rows: rows.map(|(_, rows)| *rows).sum(),
+        }
+    }
+}
+
+impl Increment {
+    fn take_sums(&mut self) -> IncrementSums {
+        let tallies = std::mem::take(&mut self.tallies).into_iter();
+        let promised = self.manifest.iter().flat_map(|manifest| &manifest.tables);
+        IncrementSums {
+            datamart: self.datamart.clone(),
+            delta: self.delta,
+            date: self.date,
+            increment: self.id.clone(),
+            tables: tallies.map(|(table, tally)| (table, tally.finish())).collect(),
+            promised: promised.map(|table| (table.name.clone(), table.clone())).collect(),
         }
     }
 }

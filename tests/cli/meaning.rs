@@ -64,10 +64,10 @@ fn the_seeds_example_of_all_deltas_means_what_it_says() {
     let shape = &settings.shape;
     assert_eq!((shape.datasource.as_deref(), shape.chunk_size), (Some("adqm"), 1000));
     assert_eq!((shape.threads, shape.partitions, shape.asked), (2, 3, None));
-    assert_eq!((settings.means.kafka_retries, shape.checksums), (10, true));
+    assert_eq!((settings.means.ways.kafka_retries, shape.checksums), (10, true));
     assert_eq!(settings.means.unload_stall, Duration::from_secs(120));
-    assert_eq!(settings.means.core, CoreBrokers::AskNode);
-    assert_eq!(settings.means.backup, BackupBrokers::Core);
+    assert_eq!(settings.means.ways.core, CoreBrokers::AskNode);
+    assert_eq!(settings.means.ways.backup, BackupBrokers::Core);
     assert_eq!(settings.means.delivery, Delivery::Transactions);
     assert_eq!(settings.on_unfinished, OnUnfinished::Resume);
 }
@@ -94,10 +94,10 @@ fn the_seeds_example_of_one_delta_means_what_it_says() {
                 --kafkaBrokers 10.123.2.43:9092,10.123.2.44:9092 --deltaNum 12 --kafkaRetries 5";
     let settings = backup(line);
     assert_eq!(settings.shape.asked, Some((DeltaNum(12), 0)));
-    assert_eq!((settings.means.kafka_retries, settings.shape.datasource), (5, None));
-    let BackupBrokers::Given(brokers) = &settings.means.backup else { panic!("not given") };
+    assert_eq!((settings.means.ways.kafka_retries, settings.shape.datasource), (5, None));
+    let BackupBrokers::Given(brokers) = &settings.means.ways.backup else { panic!("not given") };
     assert_eq!(brokers.as_str(), "10.123.2.43:9092,10.123.2.44:9092");
-    assert_eq!(settings.means.core, CoreBrokers::AskNode);
+    assert_eq!(settings.means.ways.core, CoreBrokers::AskNode);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn keywords_work_in_kebab_case_and_connect_after_the_command_too() {
     assert_eq!((shape.threads, shape.partitions, shape.checksums), (5, 4, false));
     assert_eq!(shape.asked, Some((DeltaNum(3), 2)));
     let means = settings.means;
-    assert_eq!((means.kafka_retries, means.delivery), (0, Delivery::Idempotent));
+    assert_eq!((means.ways.kafka_retries, means.delivery), (0, Delivery::Idempotent));
     assert_eq!((means.unload_stall, means.accept_retention), (Duration::from_secs(120), true));
     assert!(settings.dry_run && shape.datasource_fallback && !shape.fill_gaps);
     assert!(backup("--connect h:1/m backup_to_kafka --topic t --fill-gaps").shape.fill_gaps);
@@ -220,7 +220,7 @@ fn the_other_commands_mean_what_they_say() {
         panic!("another task")
     };
     assert_eq!((resume.again.chunk_size, resume.again.topic), (Some(7), None));
-    assert_eq!((resume.means.kafka_retries, resume.connection), (3, None));
+    assert_eq!((resume.means.ways.kafka_retries, resume.connection), (3, None));
     assert!(matches!(check("resume ../x").map(drop), Err(SettingsError::Run { .. })));
 }
 

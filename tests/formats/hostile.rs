@@ -3,8 +3,8 @@
 
 use deltakeep::format::container::{Header, MAGIC, only_record, put_block, put_entry};
 use deltakeep::format::{
-    FormatError, Labeller, Manifest, decode_changelog, decode_key, decode_staging_key,
-    encode_changelog, encode_key, read_label, staging_rows, verify_crc,
+    FormatError, Labeller, Manifest, RowReader, decode_changelog, decode_key, decode_staging_key,
+    encode_changelog, encode_key, read_label, row_schema, staging_rows, verify_crc,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,10 +20,21 @@ fn read_all(bytes: &[u8]) {
     let _ = decode_changelog(bytes);
     let _ = staging_rows(bytes);
     let _ = verify_crc(b"", bytes);
+    read_rows(bytes);
     if let Ok(label) = read_label(bytes)
         && let Some(json) = label.manifest
     {
         let _ = Manifest::parse(json);
+    }
+}
+
+/// Reads rows by the schema that the bytes name, and by one that they may not have.
+fn read_rows(bytes: &[u8]) {
+    let own = Header::read(bytes).ok().and_then(|header| header.schema().ok().map(str::to_owned));
+    for schema in own.into_iter().chain([row_schema(&[])]) {
+        if let Ok(mut reader) = RowReader::of(&schema) {
+            let _ = reader.read(bytes, |_| ());
+        }
     }
 }
 
@@ -44,11 +55,12 @@ proptest! {
     fn random_bytes_are_no_panic(bytes in vec(any::<u8>(), 0..300)) {
         read_all(&bytes);
         read_all(&[&MAGIC[..], &bytes].concat());
-        let schema = deltakeep::format::key::KEY_SCHEMA.replace("topicA", "k");
-        for codec in ["null", "deflate", "zstandard"] {
-            read_all(&container(&schema, codec, &bytes));
+        let key = deltakeep::format::key::KEY_SCHEMA.replace("topicA", "k");
+        let own = ["null", "deflate", "zstandard"].map(|codec| (&*key, codec));
+        for (schema, codec) in own.into_iter().chain([(&*row_schema(&[]), "null")]) {
+            read_all(&container(schema, codec, &bytes));
             let block = [&[2, bytes.len() as u8 & 63], &bytes[..], &[5; 16]].concat();
-            read_all(&container(&schema, codec, &block));
+            read_all(&container(schema, codec, &block));
         }
     }
 

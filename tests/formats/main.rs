@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
+mod check_sums;
 mod golden;
 mod hostile;
 mod recorded;

@@ -2,6 +2,7 @@
 //! random, used by hand, run twice at once. Owns no test itself; addresses come from the
 //! environment (scripts/test), and without them the tests fail.
 
+mod against;
 mod catalog;
 mod cleanup;
 mod command_line;
@@ -12,7 +13,10 @@ mod operator;
 mod parts;
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/resealed.rs"]
+mod resealed;
 mod restart;
+mod restore;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/sandbox.rs"]

@@ -26,7 +26,7 @@ fn write(statement: &str, keys: std::ops::Range<u32>, value: &str) -> String {
 
 /// Fills `pairs` in three further deltas, 2 to 4; in the middle one keys are written up to four
 /// times.
-fn fill(rig: &Rig) {
+pub fn fill(rig: &Rig) {
     let columns = "(k1 bigint not null, k2 varchar not null, v varchar, n int, \
                    PRIMARY KEY (k1, k2)) DISTRIBUTED BY (k1)";
     rig.node.script("d", &format!("CREATE TABLE pairs {columns}"));

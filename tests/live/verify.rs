@@ -30,7 +30,7 @@ fn topic(brokers: &str, name: &str) -> KafkaTopic {
 }
 
 /// All messages of a topic of one partition.
-fn read(brokers: &str, name: &str) -> Vec<Message> {
+pub fn read(brokers: &str, name: &str) -> Vec<Message> {
     let topic = topic(brokers, name);
     let state = block_on(topic.state()).expect("a state").expect("a topic");
     let lows: Vec<_> = state.ranges.iter().map(|range| range.0).collect();
@@ -43,7 +43,7 @@ fn read(brokers: &str, name: &str) -> Vec<Message> {
 }
 
 /// A new topic with these messages.
-fn write(brokers: &str, messages: &[Message]) -> String {
+pub fn write(brokers: &str, messages: &[Message]) -> String {
     let name = unique("damaged");
     block_on(topic(brokers, &name).create(1)).expect("created");
     let mut config = ClientConfig::new();
@@ -86,7 +86,7 @@ fn places(messages: &[Message]) -> [(&'static str, usize); 4] {
     ]
 }
 
-fn document(text: &str) -> Value {
+pub fn document(text: &str) -> Value {
     serde_json::from_str(text).expect("one document")
 }
 

@@ -4,6 +4,7 @@
 mod node;
 mod server;
 mod source;
+mod target;
 
 use deltakeep::extract::prostore::{ProstoreNode, Secret, Timeouts};
 use deltakeep::model::Datamart;

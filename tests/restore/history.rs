@@ -1,6 +1,7 @@
 //! Random histories of a source datamart, and their backup. Owns how the source's versions become
 //! what the node of the backup's tests tells.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,25 +40,40 @@ pub fn change(source: &mut Store, memory: &Memory) {
     }
 }
 
-/// One delta: each table gets up to two loads, no key twice.
-pub fn delta(source: &mut Store, memory: &Memory) {
+/// One delta: each table gets up to two loads; `busy` percent write some keys again and again.
+pub fn delta(source: &mut Store, memory: &Memory, busy: u64) {
     let num = source.deltas.len() as u64;
     source.begin(DeltaNum(num)).unwrap();
     let tables: Vec<String> = source.tables.keys().cloned().collect();
     for name in tables.into_iter().filter(|_| chance(memory, 70)) {
+        if chance(memory, busy) {
+            self::busy(source, memory, &name);
+            continue;
+        }
         let mut ids: Vec<i64> = (0..40).filter(|_| chance(memory, 30)).collect();
         let second = ids.split_off(random(memory, ids.len() as u64 + 1) as usize);
         for ids in [ids, second] {
-            let rows: Vec<TestRow> =
-                ids.into_iter().map(|id| row(source, memory, &name, id)).collect();
-            if !rows.is_empty() {
-                let cn = source.start(&name, "").unwrap();
-                source.end(cn, &rows, true);
-            }
+            load(source, memory, &name, ids);
         }
     }
     let date = 1_700_000_000_000_000 + num as i64 * 1_000_000;
     source.commit(DeltaDate(date)).unwrap();
+}
+
+/// Several loads that meet the same keys.
+pub fn busy(source: &mut Store, memory: &Memory, name: &str) {
+    for _ in 0..2 + random(memory, 3) {
+        let ids: BTreeSet<i64> = (0..6).map(|_| random(memory, 12) as i64).collect();
+        load(source, memory, name, ids);
+    }
+}
+
+fn load(source: &mut Store, memory: &Memory, name: &str, ids: impl IntoIterator<Item = i64>) {
+    let rows: Vec<TestRow> = ids.into_iter().map(|id| row(source, memory, name, id)).collect();
+    if !rows.is_empty() {
+        let cn = source.start(name, "").unwrap();
+        source.end(cn, &rows, true);
+    }
 }
 
 pub fn row(source: &Store, memory: &Memory, name: &str, id: i64) -> TestRow {
@@ -68,19 +84,22 @@ pub fn row(source: &Store, memory: &Memory, name: &str, id: i64) -> TestRow {
 }
 
 /// What the source is now becomes what the node tells.
-fn publish(source: &Store, memory: &Memory) {
+pub fn publish(source: &Store, memory: &Memory) {
     let mut inner = memory.lock();
     inner.deltas = source.deltas.clone();
     inner.changes = ChangeLog(source.changes.clone());
     inner.tables = source.tables.keys().map(|name| table(name)).collect();
     inner.rows.clear();
     inner.sums.clear();
+    inner.alive.clear();
     for delta in &source.deltas {
         for name in source.tables.keys() {
             let place = (delta.num, TableName(name.clone()));
             inner.rows.insert(place.clone(), source.increment(delta.num, name));
             let sums = (source.check_sum(delta.num, name), source.snapshot(delta.num, name));
-            inner.sums.insert(place, sums);
+            inner.sums.insert(place.clone(), sums);
+            let alive = source.as_of(delta.num, name).into_iter();
+            inner.alive.insert(place, alive.map(|(id, v)| TestRow { id, v, sys_op: 0 }).collect());
         }
     }
 }

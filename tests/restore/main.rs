@@ -8,4 +8,5 @@ mod judge;
 mod refusals;
 mod scenario;
 mod stops;
+mod sums;
 mod written;

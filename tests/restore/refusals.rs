@@ -160,7 +160,7 @@ impl Intruder {
 impl deltakeep::restore::Watch for Intruder {
     fn tell(&self, event: deltakeep::restore::Event) {
         let first = || !self.done.swap(true, std::sync::atomic::Ordering::SeqCst);
-        if let deltakeep::restore::Event::Loaded { table, .. } = event
+        if let deltakeep::restore::Event::Loaded(deltakeep::restore::Amount { table, .. }) = event
             && !self.dropped.contains(&table.0.to_uppercase())
             && first()
         {

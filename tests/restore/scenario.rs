@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltakeep::extract::SourceError;
+use deltakeep::format::read_label;
 use deltakeep::journal::RestoreShape;
 use deltakeep::model::{Owner, RunId};
 use deltakeep::restore::{
     Dates, Disagreement, Fault, Restore, RunError, Settings, Summary, Unwatched, Wanted, Watch,
 };
-use deltakeep::testing::{Memory, MemoryJournal, MemoryTarget, RestoreWorld, Store, TargetFaults};
+use deltakeep::testing::{
+    Memory, MemoryJournal, MemoryTarget, RestoreWorld, Store, Stored, TargetFaults,
+};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -29,6 +32,8 @@ pub struct Scenario {
     pub seed: u64,
     /// The journal lost its tail once.
     pub cut: bool,
+    /// In how many of 100 changed tables keys are written again and again.
+    busy: u64,
     starts: u32,
     partitions: u32,
     backups: u128,
@@ -45,7 +50,15 @@ pub enum Ended {
 impl Scenario {
     /// A source with one to seven deltas, backed up by one to three runs.
     pub async fn new(seed: u64) -> Self {
-        let mut scenario = Self::empty(seed);
+        Self::filled(Self::empty(seed)).await
+    }
+
+    /// One in which no delta writes a key twice, as the older tool needs it.
+    pub async fn calm(seed: u64) -> Self {
+        Self::filled(Self { busy: 0, ..Self::empty(seed) }).await
+    }
+
+    async fn filled(mut scenario: Self) -> Self {
         for _ in 0..1 + history::random(&scenario.memory, 3) {
             scenario.grow().await;
         }
@@ -85,6 +98,7 @@ impl Scenario {
             dates: Dates::Keep,
             skip: BTreeSet::new(),
             cut: false,
+            busy: 25,
             starts: 0,
             backups: 0,
             memory,
@@ -97,7 +111,7 @@ impl Scenario {
     pub async fn grow(&mut self) {
         for _ in 0..1 + history::random(&self.memory, 3) {
             history::change(&mut self.source, &self.memory);
-            history::delta(&mut self.source, &self.memory);
+            history::delta(&mut self.source, &self.memory, self.busy);
         }
         history::change(&mut self.source, &self.memory);
         self.back_up().await;
@@ -115,6 +129,16 @@ impl Scenario {
         let number = u128::from(self.seed) << 64 | self.backups;
         let asked = Some((deltakeep::model::DeltaNum(first), further));
         history::back_up_some(&self.source, &self.memory, number, self.partitions, asked).await;
+    }
+
+    /// Messages in the topic that are of a part.
+    pub fn in_parts(&self) -> usize {
+        let inner = self.memory.lock();
+        let bodies = inner.topic.iter().flatten().filter_map(|stored| match stored {
+            Stored::Visible(message) => Some(&message.body),
+            _ => None,
+        });
+        bodies.filter(|body| read_label(body).is_ok_and(|label| label.part.is_some())).count()
     }
 
     pub fn random(&self, below: u64) -> u64 {

@@ -11,12 +11,15 @@ const SCENARIOS: u64 = 300;
 
 #[tokio::test(start_paused = true)]
 async fn an_undisturbed_restore_brings_the_source_back() {
-    for seed in 1..200 {
+    let mut in_parts = 0;
+    for seed in 1..=SCENARIOS {
         let mut scenario = Scenario::new(seed).await;
+        in_parts += u64::from(scenario.in_parts() > 0);
         let summary = scenario.finish().await;
         judge::check(&scenario, None);
         assert!(summary.findings.unverified.is_empty(), "seed {seed}");
     }
+    assert!(in_parts > SCENARIOS / 4, "{in_parts} with repeated keys");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,12 @@
 //! Increments that our backup did not write: those of the older tool, and pairs with repeated keys
 //! in three parts (D4.13), made by hand.
 
-use std::collections::BTreeSet;
-
 use apache_avro::types::Value;
 use apache_avro::{Schema, Writer};
 use deltakeep::deliver::Message;
 use deltakeep::format::changelog::CHANGELOG_SCHEMA;
 use deltakeep::format::{
-    ChangeRecord, Labeller, Manifest, TableManifest, decode_changelog, decode_key,
+    ChangeRecord, Labeller, Manifest, PreviousDelta, TableManifest, decode_changelog, decode_key,
     encode_changelog, encode_key,
 };
 use deltakeep::model::{
@@ -82,7 +80,7 @@ fn rewrite(scenario: &Scenario) {
 async fn increments_of_the_older_tool_are_restored_or_refused_by_name() {
     let (mut restored, mut refused) = (0, 0);
     for seed in 1..150 {
-        let mut scenario = Scenario::new(seed).await;
+        let mut scenario = Scenario::calm(seed).await;
         rewrite(&scenario);
         match scenario.execute(None).await {
             Ended::Done(summary) => {
@@ -109,17 +107,11 @@ async fn increments_of_the_older_tool_are_restored_or_refused_by_name() {
 }
 
 /// A delta in which keys are written up to three times.
-fn busy_delta(scenario: &mut Scenario) {
+pub fn busy_delta(scenario: &mut Scenario) {
     let num = scenario.source.deltas.len() as u64;
     scenario.source.begin(deltakeep::model::DeltaNum(num)).unwrap();
-    for _ in 0..1 + scenario.random(3) {
-        let ids: BTreeSet<i64> = (0..6).map(|_| scenario.random(12) as i64).collect();
-        let memory = scenario.memory.clone();
-        let row = |id| history::row(&scenario.source, &memory, "t", id);
-        let rows: Vec<TestRow> = ids.into_iter().map(row).collect();
-        let cn = scenario.source.start("t", "").unwrap();
-        scenario.source.end(cn, &rows, true);
-    }
+    let memory = scenario.memory.clone();
+    history::busy(&mut scenario.source, &memory, "t");
     let date = 1_700_000_000_000_000 + num as i64 * 1_000_000;
     scenario.source.commit(deltakeep::model::DeltaDate(date)).unwrap();
 }
@@ -136,7 +128,13 @@ fn parts(scenario: &Scenario, delta: &Delta) -> [Vec<TestRow>; 3] {
     [of(0, false), of(1, false), of(0, true)]
 }
 
-fn write_in_parts(scenario: &Scenario, delta: &Delta) {
+/// The delta before, as a manifest names it.
+fn previous(scenario: &Scenario, delta: &Delta) -> Option<PreviousDelta> {
+    let before = scenario.source.deltas.iter().rfind(|before| before.num < delta.num)?;
+    Some(PreviousDelta { number: before.num, date: before.date })
+}
+
+pub fn write_in_parts(scenario: &Scenario, delta: &Delta) {
     let key = |name: Option<&str>, chunk, is_last| MessageKey {
         increment: IncrementId("by hand".into()),
         datamart: Datamart::parse("db").unwrap(),
@@ -179,7 +177,7 @@ fn write_in_parts(scenario: &Scenario, delta: &Delta) {
         node: "memory".into(),
         run: RunId(Uuid::from_u128(1)),
         datamart: Datamart::parse("db").unwrap(),
-        previous_delta: None,
+        previous_delta: previous(scenario, delta),
         replay_before: count,
         changelog_complete: true,
         tables: vec![of_table],

@@ -11,7 +11,7 @@ use crate::messages::unloaded;
 use crate::unloads::{download, filled, insert};
 
 /// Sends a statement over HTTP; `Err(true)` is a cut connection, `Err(false)` no answer in time.
-async fn post(rig: &Rig, sql: &str) -> Result<(u16, Value), bool> {
+pub async fn post(rig: &Rig, sql: &str) -> Result<(u16, Value), bool> {
     let body = json!({"datamartMnemonic": "d", "sql": sql}).to_string();
     let call = rig.client.post(rig.url("/query/execute")).body(body).send();
     match tokio::time::timeout(Duration::from_millis(1500), call).await {
@@ -216,6 +216,13 @@ fn any_kind() -> impl Strategy<Value = FaultKind> {
         any::<u64>().prop_map(FaultKind::ZombieUnload),
         any::<u64>().prop_map(FaultKind::SlowUnload),
         any::<u64>().prop_map(FaultKind::SlowLoad),
+        any::<u64>().prop_map(FaultKind::ZombieLoad),
+        any::<u64>().prop_map(FaultKind::LateLoad),
+        any::<u64>().prop_map(FaultKind::SlowRollback),
+        Just(FaultKind::StuckRollback),
+        Just(FaultKind::LostBegin),
+        Just(FaultKind::LostRollback),
+        Just(FaultKind::FailLoadCounted),
     ]
 }
 

@@ -12,7 +12,7 @@ pub struct Loader<'a> {
     used: std::cell::Cell<usize>,
 }
 
-const PLAIN: &str = r#"{"type":"record","name":"row","fields":[
+pub const PLAIN: &str = r#"{"type":"record","name":"row","fields":[
     {"name":"id","type":"long"},{"name":"v","type":["null","string"]},{"name":"sys_op","type":"int"}]}"#;
 
 impl<'a> Loader<'a> {
@@ -27,11 +27,17 @@ impl<'a> Loader<'a> {
 
     /// Loads messages of one new topic.
     pub async fn load(&self, values: &[Vec<u8>]) -> Result<Value, String> {
+        let topic = self.topic(values);
+        self.load_topic(&topic).await
+    }
+
+    /// A new topic of these messages.
+    pub fn topic(&self, values: &[Vec<u8>]) -> String {
         self.used.set(self.used.get() + 1);
         let topic = format!("load_{}", self.used.get());
         self.rig.broker.create_topic(&topic, 1, 1).unwrap();
         produce(self.rig, &topic, values);
-        self.load_topic(&topic).await
+        topic
     }
 
     pub async fn load_topic(&self, topic: &str) -> Result<Value, String> {
@@ -42,7 +48,7 @@ impl<'a> Loader<'a> {
         result
     }
 
-    async fn state(&self) -> Vec<Value> {
+    pub async fn state(&self) -> Vec<Value> {
         let sql = "SELECT id, v FROM t FOR SYSTEM_TIME AS OF LATEST_UNCOMMITTED_DELTA ORDER BY id";
         self.rig.rows("d", sql).await.iter().map(|r| json!([r["id"], r["v"]])).collect()
     }

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod adqm;
+mod crashed_loads;
 mod encoder;
 mod faults;
 mod harness;
 mod interface;
+mod load_faults;
 mod loads;
 mod messages;
 mod queries;

@@ -61,7 +61,7 @@ fn settings(memory: &Memory, partitions: u32) -> Settings {
     }
 }
 
-fn fill(memory: &Memory) {
+pub fn fill(memory: &Memory) {
     let mut inner = memory.lock();
     for (num, (name, rows)) in (0..).zip(ROWS) {
         let query = format!("CREATE TABLE db.{name} (id bigint NOT NULL, v varchar)");

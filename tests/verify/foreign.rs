@@ -212,7 +212,7 @@ fn another_datamart_is_passed_over_where_one_was_asked_for() {
     let key = MessageKey { datamart, ..topic.at((0, 0)).says() };
     topic.0[0].push(forged(&key));
     assert_eq!(kinds(&topic.verify()), [Kind::Missing]);
-    let asked = |name: &str| Asked { datamart: Datamart::parse(name).ok(), delta_from: None };
+    let asked = |name: &str| Asked { datamart: Datamart::parse(name).ok(), ..Asked::default() };
     let report = topic.verify_as(asked("db"));
     assert!(report.is_good(), "{report:#?}");
     assert_eq!(report.passed_over, 1);

@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
 
+mod against;
 mod damage;
 mod engine;
 mod foreign;
 mod history;
+#[path = "../support/resealed.rs"]
+mod resealed;
 mod topic;

@@ -12,6 +12,7 @@ use deltakeep::testing::{Memory, Stored};
 use deltakeep::verify::{Asked, Kind, Report, Verifier};
 
 use crate::engine;
+use crate::resealed::resealed;
 
 /// A message; its offset is its place in the partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,17 +202,4 @@ impl Topic {
         message.body[place] = part as u8;
         message.body = resealed(&message.key, &message.body);
     }
-}
-
-/// The body with the check sum that binds it to this key.
-fn resealed(key: &[u8], body: &[u8]) -> Vec<u8> {
-    let at = Header::read(body).unwrap().get("deltakeep.crc").unwrap().at;
-    let mut body = body.to_vec();
-    body[at..at + 8].copy_from_slice(b"00000000");
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(key);
-    digest.update(&body);
-    let digits = format!("{:08x}", digest.finalize() as u32);
-    body[at..at + 8].copy_from_slice(digits.as_bytes());
-    body
 }

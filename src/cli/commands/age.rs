@@ -11,6 +11,7 @@ use crate::cli::console::say;
 use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::filter::FilterArgs;
 use crate::cli::stores::{self, Stage, Store};
+use crate::journal::sled_store::Kind;
 
 /// How a backup stands.
 struct Age<'a> {
@@ -26,7 +27,10 @@ pub fn judge(
     filter: &FilterArgs,
     output: Output,
 ) -> Result<(), Failure> {
-    let stores: Vec<_> = stores::all(dir)?.into_iter().filter(|s| filter.fits(s)).collect();
+    let stores: Vec<_> = stores::all(dir)?
+        .into_iter()
+        .filter(|s| s.status.kind == Kind::Backup && filter.fits(s))
+        .collect();
     let now = jiff::Timestamp::now();
     let ages: Vec<_> = stores.iter().map(|store| age(store, most, now)).collect();
     match output {

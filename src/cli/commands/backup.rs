@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::backup::{self, Backup, Draft, Estimate, Event, RunError, Summary, Watch};
 use crate::catalog::cache::CacheFile;
 use crate::cli::args::{Delivery, OnUnfinished, Output};
-use crate::cli::commands::draft;
+use crate::cli::commands::{Stop, draft, listen};
 use crate::cli::connect::Connection;
 use crate::cli::console::{Console, say};
 use crate::cli::exit_code::{ExitCode, Failure};
@@ -18,8 +18,9 @@ use crate::cli::kafka_options::Brokers;
 use crate::cli::progress::{Progress, now};
 use crate::cli::report;
 use crate::cli::resume::Again;
-use crate::cli::settings::{BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings};
-use crate::cli::signals::{self, Received};
+use crate::cli::settings::{
+    BackupBrokers, BackupSettings, CoreBrokers, Means, ResumeSettings, Ways,
+};
 use crate::cli::stores::{self, History, Stage, Status, Store};
 use crate::cli::wiring::{self, Addresses, RealWorld};
 use crate::extract::prostore::Secret;
@@ -52,8 +53,6 @@ impl Job {
         Ok(job)
     }
 }
-
-type Stop = (tokio::sync::watch::Receiver<bool>, Received);
 
 /// `backup_to_kafka`: an unfinished run of this datamart and topic first, then a fresh one.
 pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result<(), Failure> {
@@ -102,11 +101,16 @@ async fn settle_unfinished(
 }
 
 /// `resume`: the journal says what is left and what shapes it.
-pub async fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result<(), Failure> {
+pub async fn resume(
+    dir: &Path,
+    store: Store,
+    output: Output,
+    asked: ResumeSettings,
+) -> Result<(), Failure> {
     let stop = listen()?;
     let again = asked.again.clone();
     let dry_run = asked.dry_run;
-    let job = found(dir, output, asked).await?;
+    let job = found(dir, store, output, asked).await?;
     let (_, shape) = require_unfinished(&job, &stop).map_err(still_resumable)?;
     refuse_contradiction(&again, &job.topic, &shape)?;
     if dry_run {
@@ -118,9 +122,14 @@ pub async fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result
 }
 
 /// `abandon`: gives an unfinished run up.
-pub async fn abandon(dir: &Path, output: Output, asked: ResumeSettings) -> Result<(), Failure> {
+pub async fn abandon(
+    dir: &Path,
+    store: Store,
+    output: Output,
+    asked: ResumeSettings,
+) -> Result<(), Failure> {
     let stop = listen()?;
-    let job = found(dir, output, asked).await?;
+    let job = found(dir, store, output, asked).await?;
     require_unfinished(&job, &stop)?;
     let run = give_up(&job, &stop).await?;
     say(&match output {
@@ -134,18 +143,7 @@ pub async fn abandon(dir: &Path, output: Output, asked: ResumeSettings) -> Resul
 
 fn require_unfinished(job: &Job, stop: &Stop) -> Result<(RunId, Shape), Failure> {
     let unfinished = open(job, stop, watchers(job, true))?.unfinished();
-    unfinished.ok_or_else(|| {
-        // The journal is the truth, the status only a courtesy: it was ended and never said so.
-        let store = stores::read(&job.path).ok().flatten();
-        if let Some(Store { status, .. }) = store {
-            let _ = stores::write(&job.path, &Status { stage: Stage::Done, ..status });
-        }
-        Failure {
-            code: ExitCode::Usage,
-            message: "that run is not unfinished".to_owned(),
-            next: "deltakeep list".to_owned(),
-        }
-    })
+    unfinished.ok_or_else(|| super::not_unfinished(&job.path))
 }
 
 fn refuse_contradiction(again: &Again, topic: &str, shape: &Shape) -> Result<(), Failure> {
@@ -159,14 +157,19 @@ fn refuse_contradiction(again: &Again, topic: &str, shape: &Shape) -> Result<(),
 }
 
 /// The job of a run found by its status file: what is not given again comes from there.
-async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job, Failure> {
-    let Store { path, status } = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
+async fn found(
+    dir: &Path,
+    store: Store,
+    output: Output,
+    asked: ResumeSettings,
+) -> Result<Job, Failure> {
+    let Store { path, status } = store;
     let connection = match asked.connection {
         Some(connection) => connection,
         None => remembered_connection(&status, asked.token)?,
     };
     let mut means = asked.means;
-    remember_brokers(&mut means, &status);
+    remember_brokers(&mut means.ways, &status);
     if !asked.delivery_given {
         means.delivery = delivery_of(&status);
     }
@@ -191,7 +194,7 @@ async fn found(dir: &Path, output: Output, asked: ResumeSettings) -> Result<Job,
 }
 
 /// What is refused at the start of a resume leaves the run as resumable as it was.
-fn still_resumable(failure: Failure) -> Failure {
+pub(super) fn still_resumable(failure: Failure) -> Failure {
     match failure.code {
         ExitCode::Refused => Failure { code: ExitCode::Stopped, ..failure },
         _ => failure,
@@ -220,27 +223,19 @@ pub(super) fn remembered_connection(
     Ok(Connection { node: status.node.clone(), datamart, token })
 }
 
-pub(super) fn remember_brokers(means: &mut Means, status: &Status) {
+pub(super) fn remember_brokers(ways: &mut Ways, status: &Status) {
     let list = |text: &str| Brokers::parse("--kafkaBrokers", text).ok();
-    if means.core == CoreBrokers::AskNode
+    if ways.core == CoreBrokers::AskNode
         && let Some(core) = list(&status.kafka_brokers_core)
     {
-        means.core = CoreBrokers::Given(core);
+        ways.core = CoreBrokers::Given(core);
     }
-    if means.backup == BackupBrokers::Core
+    if ways.backup == BackupBrokers::Core
         && status.kafka_brokers != status.kafka_brokers_core
         && let Some(backup) = list(&status.kafka_brokers)
     {
-        means.backup = BackupBrokers::Given(backup);
+        ways.backup = BackupBrokers::Given(backup);
     }
-}
-
-fn listen() -> Result<Stop, Failure> {
-    signals::listen().map_err(|error| Failure {
-        code: ExitCode::Unexpected,
-        message: format!("no signal handlers: {error}"),
-        next: "the same command again".to_owned(),
-    })
 }
 
 fn open(job: &Job, stop: &Stop, watch: Arc<dyn Watch>) -> Result<Backup<RealWorld>, Failure> {
@@ -263,7 +258,7 @@ fn settings(job: &Job) -> backup::Settings {
             started: jiff::Timestamp::now().strftime("%Y%m%dt%H%Mz").to_string(),
         },
         shape: job.shape.clone(),
-        retries: job.means.kafka_retries,
+        retries: job.means.ways.kafka_retries,
         accept_retention: job.means.accept_retention,
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         commit_every: Duration::from_secs(1),
@@ -319,7 +314,7 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
             if summary.run.is_none() {
                 status = nothing_new(job, status);
             }
-            note(job, &status);
+            stores::note(&job.path, &status);
             Ok(summary)
         }
         Err(error) => {
@@ -333,14 +328,6 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
             }
             Err(failure)
         }
-    }
-}
-
-/// Writes the status of what is done. The journal is what counts: where only the status cannot be
-/// written, as on a full disk, the work is done all the same.
-fn note(job: &Job, status: &Status) {
-    if let Err(error) = stores::write(&job.path, status) {
-        tracing::warn!("{error}: `deltakeep status` will tell what was true before");
     }
 }
 
@@ -360,6 +347,8 @@ fn first_status(job: &Job) -> Status {
     let (deltas, deltas_done) = known.as_ref().map_or((0, 0), |s| (s.deltas, s.deltas_done));
     Status {
         pid: std::process::id(),
+        kind: Kind::Backup,
+        source: None,
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
         stage: Stage::Running,
         datamart: job.connection.datamart.to_string(),
@@ -392,7 +381,7 @@ async fn give_up(job: &Job, stop: &Stop) -> Result<String, Failure> {
     let mut status = Status { stage: Stage::Done, run: run.clone(), ..first_status(job) };
     status.history.lock_held = false;
     status.failure = Some("given up".to_owned());
-    note(job, &status);
+    stores::note(&job.path, &status);
     tracing::info!("run {run} is given up");
     Ok(run)
 }

@@ -70,14 +70,14 @@ async fn of_node(node: &ProstoreNode, findings: &mut Findings) -> bool {
 
 /// Both clusters and, where they are asked for, transactions. False where nobody answers.
 async fn of_brokers(node: &ProstoreNode, asked: &BackupSettings, findings: &mut Findings) -> bool {
-    let core = match wiring::core_brokers(node, &asked.means).await {
+    let core = match wiring::core_brokers(node, &asked.means.ways).await {
         Ok(core) => core,
         Err(error) => {
             findings.failed("core brokers", error.into());
             return false;
         }
     };
-    let backup = match wiring::backup_brokers(&core, &asked.means) {
+    let backup = match wiring::backup_brokers(&core, &asked.means.ways) {
         Ok(backup) => backup,
         Err(error) => {
             findings.failed("backup brokers", error.into());

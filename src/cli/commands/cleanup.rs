@@ -86,7 +86,7 @@ async fn of_store(
         None => remembered_connection(&store.status, asked.token.clone())?,
     };
     let mut means = asked.means.clone();
-    remember_brokers(&mut means, &store.status);
+    remember_brokers(&mut means.ways, &store.status);
     discard(&connection, &means, names, outcome).await;
     Ok(journal.amend_ended(|text| without(text, &outcome.removed))?)
 }

@@ -9,7 +9,10 @@ mod config;
 mod demo;
 mod draft;
 mod findings;
+mod gaps;
 mod pages;
+mod restore;
+mod restored;
 mod show;
 mod topic;
 mod unlock;
@@ -21,7 +24,36 @@ use super::args::Output;
 use super::config::Setting;
 use super::exit_code::{ExitCode, Failure};
 use super::filter::StatusOf;
+use super::restore_settings::RestoreTask;
 use super::settings::{Settings, Task};
+use super::signals::{self, Received};
+use super::stores::{self, Stage, Status, Store};
+use crate::journal::sled_store::Kind;
+
+/// Turns true when the run is asked to stop; the signal that asked.
+type Stop = (tokio::sync::watch::Receiver<bool>, Received);
+
+fn listen() -> Result<Stop, Failure> {
+    signals::listen().map_err(|error| Failure {
+        code: ExitCode::Unexpected,
+        message: format!("no signal handlers: {error}"),
+        next: "the same command again".to_owned(),
+    })
+}
+
+/// A run that its journal does not know as unfinished. The journal is the truth, the status only a
+/// courtesy: the run was ended and never said so.
+fn not_unfinished(path: &Path) -> Failure {
+    let store = stores::read(path).ok().flatten();
+    if let Some(Store { status, .. }) = store {
+        let _ = stores::write(path, &Status { stage: Stage::Done, ..status });
+    }
+    Failure {
+        code: ExitCode::Usage,
+        message: "that run is not unfinished".to_owned(),
+        next: "deltakeep list".to_owned(),
+    }
+}
 
 /// Does what was asked. `shown` are the settings as they were found, for who asks for them.
 ///
@@ -56,8 +88,24 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         Task::Status(StatusOf::Age(most, filter)) => age::judge(dir, most, &filter, output),
         Task::Backup(asked) => block_on(backup::backup(dir, output, *asked)),
         Task::Check(asked) => block_on(check::check(dir, output, *asked)),
-        Task::Resume(asked) => block_on(backup::resume(dir, output, *asked)),
-        Task::Abandon(asked) => block_on(backup::abandon(dir, output, *asked)),
+        Task::Restore(RestoreTask::Restore(asked)) => {
+            block_on(restore::restore(dir, output, *asked))
+        }
+        Task::Restore(RestoreTask::Gaps(asked)) => block_on(gaps::look(output, *asked)),
+        Task::Resume(asked) => {
+            let store = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
+            match store.status.kind {
+                Kind::Backup => block_on(backup::resume(dir, store, output, *asked)),
+                Kind::Restore => block_on(restore::resume(store, output, *asked)),
+            }
+        }
+        Task::Abandon(asked) => {
+            let store = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
+            match store.status.kind {
+                Kind::Backup => block_on(backup::abandon(dir, store, output, *asked)),
+                Kind::Restore => block_on(restore::abandon(store, output, *asked)),
+            }
+        }
         Task::Cleanup(asked) => block_on(cleanup::cleanup(dir, output, *asked)),
         Task::Unlock(asked) => block_on(unlock::unlock(dir, asked)),
         #[cfg(feature = "sandbox")]

@@ -105,19 +105,13 @@ fn document(store: &Store) -> serde_json::Value {
 fn line(store: &Store) -> String {
     let status = &store.status;
     if status.run.is_empty() {
-        return format!(
-            "no run {} {} to {}: nothing was new",
-            store.stage(),
-            status.datamart,
-            status.topic
-        );
+        return format!("no run {} {}: nothing was new", store.stage(), status.road());
     }
     format!(
-        "{} {} {} to {}: {} of {} deltas, started {}",
+        "{} {} {}: {} of {} deltas, started {}",
         status.run,
         store.stage(),
-        status.datamart,
-        status.topic,
+        status.road(),
         status.deltas_done,
         status.deltas,
         status.started

@@ -15,7 +15,8 @@ use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::progress::date_text;
 use crate::cli::topic_options::VerifySettings;
 use crate::cli::wiring::{self, WiringError};
-use crate::verify::{DatamartReport, Finding, Level, Report, UNSEEN, Verifier};
+use crate::verify::against;
+use crate::verify::{DatamartReport, Finding, Kind, Level, NodeSums, Report, UNSEEN, Verifier};
 
 /// Findings in the text; JSON has all that are kept.
 const SHOWN: usize = 100;
@@ -46,7 +47,12 @@ pub async fn verify(output: Output, asked: VerifySettings) -> Result<(), Failure
         let compared = topic.scan(&from, &mut |seen| verifier.compare(seen, &ends)).await;
         compared.map_err(WiringError::Topic)?;
     }
-    let report = verifier.finish(&lows);
+    let mut report = verifier.finish(&lows);
+    if let Some(connection) = &asked.against {
+        let node = wiring::node(connection)?;
+        let compared = against::compare(&node, &mut report).await;
+        compared.map_err(WiringError::Node)?;
+    }
     match output {
         Output::Json => say(&document(&asked.topic.topic, &report).to_string()),
         Output::Text => lines(&asked.topic.topic, &report).iter().for_each(|line| say(line)),
@@ -95,6 +101,10 @@ fn verdict(topic: &str, report: &Report) -> Result<(), Failure> {
         None if damages == 0 => {
             format!("deltakeep backup_to_kafka --topic {topic} --fillGaps, or verify --deltaFrom N")
         }
+        // Where nothing else is wrong, one of the two has other rows than it had.
+        None if report.findings.counts().get(&Kind::Sums) == Some(&damages) => {
+            format!("deltakeep backup_to_kafka --topic {topic} --deltaNum N, if the node is right")
+        }
         None => "a backup into a new --topic; this one cannot be mended in place".to_owned(),
     };
     Err(Failure {
@@ -112,6 +122,7 @@ fn lines(topic: &str, report: &Report) -> Vec<String> {
         lines.push(format!("{} messages are of other datamarts", report.passed_over));
     }
     report.datamarts.iter().for_each(|of| lines.extend(datamart_lines(of)));
+    lines.extend(report.against.as_ref().map(against_line));
     lines.extend(report.findings.list().take(SHOWN).map(line));
     let all: u64 = report.findings.counts().values().sum();
     if all > 0 {
@@ -144,6 +155,14 @@ fn datamart_lines(of: &DatamartReport) -> Vec<String> {
     lines
 }
 
+fn against_line(NodeSums { newest, equal, different, undecided }: &NodeSums) -> String {
+    let newest = newest.map_or("none".to_owned(), |delta| delta.to_string());
+    format!(
+        "CHECK_SUM against the node, its newest delta {newest}: {equal} tables of deltas equal, \
+         {different} different, {undecided} not to be told"
+    )
+}
+
 fn line(finding: &Finding) -> String {
     let Finding { kind, place, text } = finding;
     let (level, place) = (kind.level().name(), place.to_string());
@@ -164,8 +183,18 @@ fn document(topic: &str, report: &Report) -> Value {
         "bytes": report.bytes,
         "otherDatamarts": report.passed_over,
         "datamarts": datamarts,
+        "against": report.against.as_ref().map(against_document),
         "counts": counts,
         "findings": findings,
+    })
+}
+
+fn against_document(NodeSums { newest, equal, different, undecided }: &NodeSums) -> Value {
+    json!({
+        "newest": newest.map(|delta| delta.0),
+        "equal": equal,
+        "different": different,
+        "undecided": undecided,
     })
 }
 

@@ -117,6 +117,12 @@ impl Http {
         self.judge(sql, self.send(request).await)
     }
 
+    /// As [`Self::command`], beside no datamart: for one that does not exist yet.
+    pub(super) async fn command_of_none(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
+        let request = self.request(&self.client, "", sql).timeout(self.timeouts.answer);
+        self.judge(sql, self.send(request).await)
+    }
+
     /// Sends a statement once and waits for the answer for ever.
     pub(super) async fn unlimited(&self, sql: &str) -> Result<Vec<u8>, SourceError> {
         self.judge(sql, self.send(self.statement(&self.client, sql)).await)
@@ -150,7 +156,11 @@ impl Http {
     }
 
     fn statement(&self, client: &Client, sql: &str) -> RequestBuilder {
-        let body = json!({ "datamartMnemonic": self.datamart.as_str(), "sql": sql });
+        self.request(client, self.datamart.as_str(), sql)
+    }
+
+    fn request(&self, client: &Client, datamart: &str, sql: &str) -> RequestBuilder {
+        let body = json!({ "datamartMnemonic": datamart, "sql": sql });
         client.post(format!("http://{}/query/execute", self.node)).json(&body)
     }
 

@@ -1,12 +1,13 @@
 //! A Prostore node over HTTP and SQL+: the [`Node`] of a datamart, and the statements of an unload.
 //! Owns what each statement's answer means; statements are written in `sql`, requests made in
-//! `http`. Never touches a broker.
+//! `http`; `target` is the same node as something to be filled. Never touches a broker.
 
 mod entities;
 mod http;
 mod refusal;
 mod reply;
 mod secret;
+mod target;
 
 use std::future::Future;
 

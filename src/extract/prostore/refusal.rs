@@ -20,6 +20,8 @@ pub enum Refusal {
     Missing,
     /// An unload was begun, and its connector or the way to it failed.
     Unload,
+    /// A ROLLBACK failed; the text hides why, and is also said where no delta is open.
+    Rollback,
     /// Anything else.
     Other,
 }
@@ -47,6 +49,8 @@ impl Refusal {
             Self::Missing
         } else if starts("Error executing mppr into table") {
             Self::Unload
+        } else if starts("Can't rollback delta by datamart") {
+            Self::Rollback
         } else {
             Self::Other
         }
@@ -87,6 +91,7 @@ mod tests {
             ("Entity big.bx already exists", Refusal::Exists),
             ("Entity big.v does not exist", Refusal::Missing),
             ("Error executing mppr into table [x] for dml query [SELECT 1]: null", Refusal::Unload),
+            ("Can't rollback delta by datamart [sourcedb]", Refusal::Rollback),
             ("Delta not found", Refusal::Other),
             ("Error parsing query", Refusal::Other),
             ("", Refusal::Other),

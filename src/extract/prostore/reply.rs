@@ -111,6 +111,15 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// True or false.
+    ///
+    /// # Errors
+    /// [`BadValue`] for anything else.
+    pub fn flag(&self, name: &str) -> Result<bool, BadValue> {
+        let value = self.find(&[name]);
+        value.and_then(Value::as_bool).ok_or_else(|| Self::bad(&[name], value))
+    }
+
     /// A text that must be there.
     ///
     /// # Errors
@@ -118,6 +127,17 @@ impl<'a> Row<'a> {
     pub fn text(&self, name: &str) -> Result<&'a str, BadValue> {
         let value = self.find(&[name]);
         value.and_then(Value::as_str).ok_or_else(|| Self::bad(&[name], value))
+    }
+
+    /// A text, or null.
+    ///
+    /// # Errors
+    /// [`BadValue`] for anything else, also where there is no such column.
+    pub fn text_or_null(&self, name: &str) -> Result<Option<&'a str>, BadValue> {
+        match self.find(&[name]) {
+            Some(Value::Null) => Ok(None),
+            _ => self.text(name).map(Some),
+        }
     }
 
     /// Whether the first of these columns that there is holds null.

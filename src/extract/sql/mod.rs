@@ -2,6 +2,7 @@
 //! names are checked in `names`. Never sends anything and never reads an answer.
 
 mod keys;
+mod loads;
 mod names;
 
 use self::names::{identifier, literal, plain};
@@ -10,6 +11,10 @@ use crate::model::{Attempt, AttemptName, Column, ColumnType, Datamart, DeltaNum,
 use crate::model::{Datasource, Table};
 
 pub use keys::{count, count_part, unload_part};
+pub use loads::{
+    BadDate, begin_delta, commit_delta, create_datamart, create_upload, delta_hot, drop_upload,
+    erase_change, load, rollback_delta, write_operations,
+};
 pub use names::BadName;
 
 /// GET_CHANGES of the datamart.

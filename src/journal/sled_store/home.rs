@@ -6,15 +6,18 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::table::Broken;
 use crate::journal::JournalError;
 
 /// What a journal is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A backup.
+    #[default]
     Backup,
     /// A restore.
     Restore,
@@ -38,9 +41,25 @@ pub fn store_path(
     datamart: &str,
     kind: Kind,
 ) -> PathBuf {
-    let kind = kind.to_string();
+    path_of(state_dir, (datamart, topic, kind), &[cluster, topic, datamart, &kind.to_string()])
+}
+
+/// The folder of a restore's store: different for different nodes, too, since one topic can fill
+/// datamarts of one name on several.
+pub fn restore_path(
+    state_dir: &Path,
+    cluster: &str,
+    topic: &str,
+    (node, datamart): (&str, &str),
+) -> PathBuf {
+    let kind = Kind::Restore;
+    path_of(state_dir, (datamart, topic, kind), &[cluster, topic, node, datamart, "restore"])
+}
+
+fn path_of(state_dir: &Path, readable: (&str, &str, Kind), parts: &[&str]) -> PathBuf {
+    let (datamart, topic, kind) = readable;
     let mut hash = Sha256::new();
-    for part in [cluster, topic, datamart, &kind] {
+    for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -221,7 +240,11 @@ mod tests {
             path("c", "t", "e", Kind::Backup),
             path("c", "t", "d", Kind::Restore),
             path("ct", "", "d", Kind::Backup),
+            restore_path(Path::new("/s"), "c", "t", ("n", "d")),
+            restore_path(Path::new("/s"), "c", "t", ("n2", "d")),
         ];
         assert!(others.iter().all(|other| *other != base), "{others:?}");
+        let all: std::collections::BTreeSet<_> = others.iter().collect();
+        assert_eq!(all.len(), others.len(), "{others:?}");
     }
 }
