@@ -80,6 +80,7 @@ async fn work<W: World>(
     run.tell(Event::DeltaStarted { delta, tables: pairs.len() });
     let mut lanes = work_off(pass, &pairs, lanes).await?;
     require_done(run, &pairs)?;
+    pass.sweep.settle().await?;
     own::require_ours(run).await?;
     let Some(lane) = lanes.first_mut() else {
         return Err(Fault::Unexpected("a run without lanes".into()));

@@ -20,7 +20,7 @@ use super::watch::Event;
 
 /// Delivered attempts cleared away at once. A worker that brings one more waits, so that staging
 /// topics do not pile up where brokers are slow to delete them.
-const MOST_AT_ONCE: usize = 16;
+const MOST_AT_ONCE: u32 = 16;
 
 /// What is being cleared away. Dropped half way it stops; the journal then still knows the rest.
 pub struct Sweep<W: World> {
@@ -39,7 +39,7 @@ struct Tasks {
 impl<W: World> Sweep<W> {
     /// A sweep that has begun with nothing.
     pub fn new(run: Arc<Context<W>>) -> Self {
-        let room = Arc::new(Semaphore::new(MOST_AT_ONCE));
+        let room = Arc::new(Semaphore::new(MOST_AT_ONCE as usize));
         Self { run, tasks: Mutex::default(), room }
     }
 
@@ -87,6 +87,19 @@ impl<W: World> Sweep<W> {
             self.spawn(name.clone(), async move { discard_with(&run, &name, room).await });
         }
         Ok(())
+    }
+
+    /// Waits until all that was handed over is cleared away, as it is before the changelog of its
+    /// delta: the seed's lines say so in this order.
+    ///
+    /// # Errors
+    /// What clearing one of them away failed with; [`Fault::Stopped`].
+    pub async fn settle(&self) -> Result<(), Fault> {
+        tokio::select! {
+            all = self.room.acquire_many(MOST_AT_ONCE) => drop(all),
+            () = self.run.stopped() => return Err(Fault::Stopped),
+        }
+        self.reap()
     }
 
     fn spawn(

@@ -1,40 +1,43 @@
 //! What is delivered is cleared away beside the work: nothing is lost of it, nothing piles up.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deltakeep::backup::{Fault, RunError, State};
+use deltakeep::backup::{Event, Fault, RunError, State, Watch};
 use deltakeep::extract::SourceError;
 use deltakeep::journal::Saved;
-use deltakeep::model::{Delta, DeltaDate, DeltaNum};
-use deltakeep::testing::{Faults, TestRow};
+use deltakeep::model::{Change, Delta, DeltaDate, DeltaNum, Table, TableName};
+use deltakeep::testing::{Faults, Inner, Memory, TestRow};
 
 use super::judge;
 use super::scenario::{Ended, Scenario};
 
-/// A hundred staging topics and more, if they all stayed.
-fn long(seed: u64) -> Scenario {
+/// Two deltas of sixty tables with a row each: many staging topics, if they all stayed.
+fn wide(seed: u64) -> Scenario {
     let scenario = Scenario::new(seed);
     let mut inner = scenario.memory.lock();
-    let tables: Vec<_> = inner.tables.iter().map(|table| table.name.clone()).collect();
-    inner.rows.clear();
-    inner.changed.clear();
-    inner.alive.clear();
-    let mut alive: BTreeMap<_, Vec<TestRow>> = BTreeMap::new();
-    inner.deltas = (0..120)
-        .map(|num| {
-            let date = DeltaDate(1_700_000_000_000_000 + num * 1_000_000);
-            Delta { num: DeltaNum(num as u64), date, cn_from: num, cn_to: num }
-        })
-        .collect();
-    inner.changes.0.iter_mut().for_each(|change| change.delta = None);
-    for delta in (0..120).map(DeltaNum) {
-        for table in &tables {
-            let row = TestRow { id: delta.0 as i64, v: None, sys_op: 0 };
-            let all = alive.entry(table.clone()).or_default();
-            all.push(row.clone());
-            inner.alive.insert((delta, table.clone()), all.clone());
-            inner.changed.insert((delta, table.clone()), vec![row.clone()]);
-            inner.rows.insert((delta, table.clone()), vec![row]);
+    let Inner { tables, changes, deltas, rows, changed, alive, .. } = &mut *inner;
+    let (table, change) = (tables[0].clone(), changes.0[0].clone());
+    tables.clear();
+    changes.0.clear();
+    for number in 0..60 {
+        let name = TableName(format!("t{number}"));
+        tables.push(Table { name: name.clone(), ..table.clone() });
+        let query = format!("CREATE TABLE db.{name} (id bigint, v varchar)");
+        let (entity, delta) = (name.0, None);
+        changes.0.push(Change { num: number, entity, query, delta, ..change.clone() });
+    }
+    deltas.clear();
+    (rows.clear(), changed.clear(), alive.clear());
+    for num in 0..2 {
+        let date = DeltaDate(1_700_000_000_000_000 + num * 1_000_000);
+        deltas.push(Delta { num: DeltaNum(num as u64), date, cn_from: num, cn_to: num });
+        for table in tables.iter() {
+            let at = (DeltaNum(num as u64), table.name.clone());
+            let row = |id| TestRow { id, v: None, sys_op: 0 };
+            rows.insert(at.clone(), vec![row(num)]);
+            changed.insert(at.clone(), vec![row(num)]);
+            alive.insert(at, (0..=num).map(row).collect());
         }
     }
     drop(inner);
@@ -53,7 +56,7 @@ fn is_failed_discard(error: &RunError) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_delivered_topic_that_cannot_be_deleted_ends_the_run_before_many_pile_up() {
-    let mut scenario = long(1);
+    let mut scenario = wide(1);
     scenario.set_faults(Faults { failed_discards: 100, ..Faults::default() });
     let Ended::Failed(error) = scenario.execute(None).await else { panic!("it ended well") };
     assert!(is_failed_discard(&error), "{error:?}");
@@ -66,7 +69,7 @@ async fn a_delivered_topic_that_cannot_be_deleted_ends_the_run_before_many_pile_
 
 #[tokio::test(start_paused = true)]
 async fn topics_do_not_pile_up_where_brokers_are_slow_to_delete_them() {
-    let mut scenario = long(2);
+    let mut scenario = wide(2);
     scenario.set_faults(Faults { slow_discards: 1000, ..Faults::default() });
     let memory = scenario.memory.clone();
     let mut most = 0;
@@ -102,4 +105,25 @@ async fn a_run_killed_while_it_clears_away_leaves_it_to_the_resume() {
         judge::check(&scenario.memory, &summary, step as u64);
     }
     assert!(left > 0, "no kill met a delivered topic");
+}
+
+/// Counts the staging topics that are there when a changelog begins.
+struct Left(Memory, AtomicUsize);
+
+impl Watch for Left {
+    fn tell(&self, event: Event) {
+        if let Event::ChangelogStarted { .. } = event {
+            self.1.fetch_add(self.0.lock().staging.len(), Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_delivered_is_cleared_away_when_the_changelog_begins() {
+    let mut scenario = wide(3);
+    scenario.set_faults(Faults { slow_discards: 50, ..Faults::default() });
+    let left = Arc::new(Left(scenario.memory.clone(), AtomicUsize::new(0)));
+    let summary = scenario.backup_watched(left.clone()).execute().await.unwrap();
+    assert_eq!(left.1.load(Ordering::SeqCst), 0);
+    judge::check(&scenario.memory, &summary, 3);
 }

@@ -104,7 +104,8 @@ fn one(world: &mut World, run: u8, rules: Rules) -> Next {
         Step::Scan => scan(world, run, rules),
         Step::CatchUp => catch_up(world, run, rules),
         Step::Decide => decide(world, run, rules),
-        Step::Work => match world.process(run).workers.iter().all(Worker::is_through) {
+        // `Sweep::settle` waits for what is being cleared away.
+        Step::Work => match world.process(run).is_through() {
             true => Next::To(Step::RequireOurs),
             false => Next::Waits,
         },
@@ -297,10 +298,8 @@ fn changelog(world: &mut World, run: u8, at: Step) -> Next {
     }
 }
 
-/// `Sweep::end`: one leftover at a time, of the journal first, then by the run's prefix. What is
-/// being cleared away is among them.
+/// `Sweep::end`: one leftover at a time, of the journal first, then by the run's prefix.
 fn sweep(world: &mut World, run: u8, rules: Rules) -> Next {
-    world.process(run).sweeping.clear();
     let state = state(world, run, rules);
     let known = state.leftovers().into_iter().map(|(name, _)| records::unload(&name));
     let quarantined: Vec<u8> = quarantined(world, run);

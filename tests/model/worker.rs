@@ -7,8 +7,15 @@ use deltakeep::backup::{PairDecision, State, decide_pair, require_whole};
 use super::records::{self, pair, state};
 use super::road::{again, discard, world_scanned};
 use super::state::{
-    Bounds, Committed, Counted, Job, Message, Origin, Rec, Rules, Touched, Worker, World,
+    Bounds, Committed, Counted, Job, Message, Origin, Process, Rec, Rules, Touched, Worker, World,
 };
+
+impl Process {
+    /// All workers are through, and everything delivered is cleared away.
+    pub fn is_through(&self) -> bool {
+        self.sweeping.is_empty() && self.workers.iter().all(Worker::is_through)
+    }
+}
 
 /// How an unload answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
