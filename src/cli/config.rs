@@ -164,8 +164,13 @@ fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
         let others = arg.get_visible_aliases().unwrap_or_default();
         arg.get_long() == Some(key) || others.contains(&key)
     };
-    let backup = command.find_subcommand("backup_to_kafka");
-    backup.into_iter().flat_map(options).find(named).filter(|arg| arg.get_id() != "config")
+    settable(command).find(named).filter(|arg| arg.get_id() != "config")
+}
+
+/// Options that a file can set, of backups and of restores: those that both have are the same.
+fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
+    let commands = ["backup_to_kafka", "restore_from_kafka"].into_iter();
+    commands.filter_map(|name| command.find_subcommand(name)).flat_map(options)
 }
 
 fn load(
@@ -243,8 +248,7 @@ fn with_words(
     command: &Command,
     added: &BTreeMap<String, Entry>,
 ) -> Vec<OsString> {
-    let backup = command.find_subcommand("backup_to_kafka");
-    let options: Vec<&Arg> = backup.into_iter().flat_map(options).collect();
+    let options: Vec<&Arg> = settable(command).collect();
     let word = |id: &String, value: &String| {
         let arg = options.iter().find(|arg| arg.get_id() == id.as_str())?;
         let long = arg.get_long()?;

@@ -103,8 +103,8 @@ pub enum SourceError {
         /// What is wrong.
         reason: String,
     },
-    /// The brokers of the staging topics fail.
-    #[error("staging brokers: {reason}")]
+    /// The brokers of the staging and load topics fail.
+    #[error("brokers of the node: {reason}")]
     Brokers {
         /// What they said.
         reason: String,

@@ -267,6 +267,6 @@ mod tests {
             assert_eq!((other.basis, other.newest), (Basis::Topic, Some(DeltaNum(2))));
             assert_eq!(other.to_json()["missing"], serde_json::json!([1]));
         }
-        assert!(same.lines().contains(&"missing: 1, 3-4".to_owned()));
+        assert!(same.lines().contains(&"missing: 1, 3 to 4".to_owned()));
     }
 }

@@ -2,7 +2,7 @@
 //! Owns no logic.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use crate::model::{DeltaNum, Owner, RunId, TableName};
 use super::choose::Wanted;
 use super::dates::Dates;
 use super::fault::Fault;
+use super::freeze::Frozen;
 use super::ledger::Ledger;
 use super::watch::{Event, Watch};
 
@@ -92,6 +93,9 @@ pub struct Context<W: World> {
     pub resumed: bool,
     /// What was found out.
     pub findings: Mutex<Findings>,
+    /// What is taken from the topic: what lies below the frozen ends does not change, so that an
+    /// execution reads it once, over all its passes.
+    pub frozen: OnceLock<Arc<Frozen>>,
 }
 
 impl<W: World> Context<W> {

@@ -25,7 +25,7 @@ pub struct Pass<W: World> {
     /// The run.
     pub run: Arc<Context<W>>,
     /// What is taken from the topic.
-    pub frozen: Frozen,
+    pub frozen: Arc<Frozen>,
     /// The statements for the target.
     pub script: Script,
     /// The marker named this run before the pass came.

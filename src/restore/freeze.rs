@@ -3,6 +3,7 @@
 //! the target.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::catalog::{Cursor, Meter, RangeReader, Seen, TopicReader};
 use crate::format::{self, ChangeRecord};
@@ -75,11 +76,20 @@ impl Frozen {
     }
 }
 
-/// Reads the topic. A run that has planned gets what it planned with; another one chooses.
+/// Reads the topic, once in an execution. A run that has planned gets what it planned with; another
+/// one chooses.
 ///
 /// # Errors
 /// [`Fault::Wanting`], [`Refusal::NoTopic`], [`Disagreement::IncrementGone`], those of the brokers.
-pub async fn freeze<W: World>(run: &Context<W>) -> Result<Frozen, Fault> {
+pub async fn freeze<W: World>(run: &Context<W>) -> Result<Arc<Frozen>, Fault> {
+    if let Some(frozen) = run.frozen.get() {
+        return Ok(Arc::clone(frozen));
+    }
+    let frozen = Arc::new(read(run).await?);
+    Ok(Arc::clone(run.frozen.get_or_init(|| frozen)))
+}
+
+async fn read<W: World>(run: &Context<W>) -> Result<Frozen, Fault> {
     let planned = run.ledger.look(|state| state.planned.clone());
     let topic = run.world.topic();
     let Some(state) = topic.state().await? else {

@@ -2,6 +2,7 @@
 //! are missing). Pure; never asks a node.
 
 use crate::model::{DeltaDate, DeltaNum};
+use crate::plan::shown;
 
 use super::contents::Contents;
 
@@ -37,28 +38,13 @@ impl std::fmt::Display for Gaps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
-            parts.push(format!("no increment of delta {}", ranges(&self.missing)));
+            parts.push(format!("no increment of delta {}", shown(&self.missing)));
         }
         if !self.incomplete.is_empty() {
-            parts.push(format!("no complete increment of delta {}", ranges(&self.incomplete)));
+            parts.push(format!("no complete increment of delta {}", shown(&self.incomplete)));
         }
         f.write_str(&parts.join("; "))
     }
-}
-
-/// Rising numbers as `1, 3-5`.
-pub fn ranges(deltas: &[DeltaNum]) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut rest = deltas;
-    while let Some(first) = rest.first() {
-        let run = (0..).zip(rest).take_while(|(step, delta)| delta.0 == first.0 + step).count();
-        texts.push(match run {
-            1 => first.to_string(),
-            run => format!("{first}-{}", first.0 + run as u64 - 1),
-        });
-        rest = &rest[run..];
-    }
-    texts.join(", ")
 }
 
 /// Whose newest delta counts.
@@ -112,7 +98,7 @@ impl Report {
         }
         let mut list = |what: &str, deltas: &[DeltaNum]| {
             if !deltas.is_empty() {
-                lines.push(format!("{what}: {}", ranges(deltas)));
+                lines.push(format!("{what}: {}", shown(deltas)));
             }
         };
         list("missing", &self.gaps.missing);

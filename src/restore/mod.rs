@@ -14,6 +14,7 @@ mod freeze;
 pub mod gaps;
 mod ledger;
 mod loading;
+mod outside;
 mod own;
 mod preflight;
 pub mod rename;

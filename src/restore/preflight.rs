@@ -7,7 +7,7 @@ use crate::load::Target;
 use crate::model::{Delta, DeltaDate, DeltaNum};
 
 use super::context::{Context, World};
-use super::dates::dates;
+use super::dates::{Dates, dates};
 use super::fault::{Fault, Refusal};
 use super::freeze::Frozen;
 use super::own;
@@ -69,7 +69,9 @@ async fn check_existing<W: World>(
                 return Err(Refusal::NotEmpty { what: entities.join(", ") }.into());
             }
         }
-        Some(newest) if newest.num.0 + 1 == first.0 => same_history(frozen, newest)?,
+        Some(newest) if newest.num.0 + 1 == first.0 => {
+            same_history(frozen, newest, run.settings.dates)?;
+        }
         Some(newest) if first == DeltaNum(0) => {
             let what = format!("delta {} is closed", newest.num);
             return Err(Refusal::NotEmpty { what }.into());
@@ -92,8 +94,9 @@ async fn newest_closed(target: &impl Node) -> Result<Option<Delta>, Fault> {
     Ok(newest)
 }
 
-/// The target's newest delta must be the source's, by number and date.
-fn same_history(frozen: &Frozen, newest: Delta) -> Result<(), Refusal> {
+/// The target's newest delta must be the source's, by number and date; under [`Dates::Bump`] also by
+/// the date that an earlier restore would have moved it to.
+fn same_history(frozen: &Frozen, newest: Delta, policy: Dates) -> Result<(), Refusal> {
     let complete = frozen.contents.complete(newest.num);
     let mut known: BTreeSet<DeltaDate> = complete.values().map(|found| found.date).collect();
     let follower = frozen.choices.first().and_then(|choice| {
@@ -101,11 +104,23 @@ fn same_history(frozen: &Frozen, newest: Delta) -> Result<(), Refusal> {
         increment.manifest.as_ref()?.previous_delta
     });
     known.extend(follower.filter(|before| before.number == newest.num).map(|before| before.date));
-    if known.contains(&newest.date) {
+    let moved = || moved(frozen, newest.num, &known);
+    if known.contains(&newest.date) || policy == Dates::Bump && moved() == Some(newest.date) {
         return Ok(());
     }
     let topic = known.first().copied();
     Err(Refusal::OtherHistory { delta: newest.num, target: newest.date, topic })
+}
+
+/// The date that the delta gets where all deltas up to it are restored with their dates moved, as
+/// far as the topic knows them.
+fn moved(frozen: &Frozen, newest: DeltaNum, known: &BTreeSet<DeltaDate>) -> Option<DeltaDate> {
+    let before = (0..newest.0).map(DeltaNum).filter_map(|delta| {
+        let complete = frozen.contents.complete(delta);
+        complete.values().next().map(|increment| (delta, increment.date))
+    });
+    let chain: Vec<_> = before.chain(known.first().map(|date| (newest, *date))).collect();
+    dates(&chain, None, Dates::Bump, true).ok()?.pop()
 }
 
 /// Never tried by a CREATE: one that fails would jam the datamart.

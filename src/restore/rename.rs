@@ -3,6 +3,8 @@
 //! it never parses a statement. (A parser's tokens would have to be printed again, and the node
 //! compares texts.)
 
+use std::collections::BTreeSet;
+
 /// A piece of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
@@ -215,6 +217,49 @@ pub enum TableChange {
     Create,
     /// DROP TABLE, of all its datasources.
     Drop,
+}
+
+/// What a statement does to a view, materialized or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityChange {
+    /// CREATE, CREATE OR REPLACE, ALTER.
+    Make,
+    /// DROP.
+    Drop,
+}
+
+/// Tells statements about views from all others.
+pub fn view_change(query: &str) -> Option<EntityChange> {
+    let tokens = tokens(query);
+    let mut words = solid(&tokens).into_iter().map(|index| tokens[index]).peekable();
+    let change = match words.next()? {
+        word if word.is("CREATE") || word.is("ALTER") => EntityChange::Make,
+        word if word.is("DROP") => EntityChange::Drop,
+        _ => return None,
+    };
+    let filler = ["OR", "REPLACE", "MATERIALIZED"];
+    while words.next_if(|word| filler.iter().any(|text| word.is(text))).is_some() {}
+    words.next().filter(|word| word.is("VIEW")).map(|_| change)
+}
+
+/// Entities of a datamart that a statement names, lower case.
+pub fn names_of(query: &str, datamart: &str) -> BTreeSet<String> {
+    let tokens = tokens(query);
+    let solid: Vec<Token<'_>> = solid(&tokens).into_iter().map(|index| tokens[index]).collect();
+    let at = |place: usize| solid.get(place).copied();
+    let is = |place: usize, text: &str| at(place).is_some_and(|token| token.is(text));
+    let mut names = BTreeSet::new();
+    for place in 0..solid.len() {
+        let first = place == 0 || !is(place - 1, ".");
+        if first
+            && is(place, datamart)
+            && is(place + 1, ".")
+            && let Some(name) = at(place + 2)
+        {
+            names.insert(name.text().trim_matches('"').to_ascii_lowercase());
+        }
+    }
+    names
 }
 
 /// Tells statements that make or drop a table from all others.

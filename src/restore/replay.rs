@@ -1,11 +1,12 @@
 //! Which statement of the source's changelog the target needs next (D8 "Replay"). Pure: the
 //! target's own log is the truth, so replaying needs no record in the journal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::ChangeRecord;
 use crate::model::{ChangeLog, DeltaNum, TableName};
 
+use super::outside::outside;
 use super::rename::{self, Ambiguous, TableChange, same_statement, table_change};
 
 /// How statements are changed on their way.
@@ -137,6 +138,11 @@ impl Script {
             };
         }
         views.into_iter().collect()
+    }
+
+    /// External and standalone tables that its views read, to be made by hand; with the views.
+    pub fn outside(&self, datamart: &str) -> BTreeMap<String, BTreeSet<String>> {
+        outside(self.records.iter(), datamart)
     }
 
     /// Datasources that its tables name.

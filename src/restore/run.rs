@@ -2,7 +2,9 @@
 //! reads what the topic holds, waits for what a dead client left running, and decides what is
 //! left; so a fresh run, a retry and a resume are one road (ADR 1).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch as signal;
 
@@ -22,6 +24,9 @@ use super::preflight;
 use super::state::Chosen;
 use super::watch::{Event, Watch};
 
+/// How long an execution that ends early clears away what it made.
+const PARTING: Duration = Duration::from_secs(10);
+
 /// What a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -33,6 +38,8 @@ pub struct Summary {
     pub deltas: Vec<DeltaNum>,
     /// What this execution found out.
     pub findings: Findings,
+    /// External and standalone tables that are to be made by hand, each with the views on it.
+    pub outside: BTreeMap<String, BTreeSet<String>>,
     /// Materialized views: they fill by themselves, and their synchronisation should be off
     /// meanwhile.
     pub matviews: Vec<String>,
@@ -69,7 +76,8 @@ impl<W: World> Restore<W> {
         let ledger = Ledger::open(journal)?;
         let resumed = ledger.look(|state| state.started.is_some());
         let findings = Default::default();
-        let run = Context { world, ledger, settings, watch, stop, resumed, findings };
+        let frozen = Default::default();
+        let run = Context { world, ledger, settings, watch, stop, resumed, findings, frozen };
         Ok(Self { run: Arc::new(run) })
     }
 
@@ -196,6 +204,7 @@ impl<W: World> Restore<W> {
             resumed: run.resumed,
             deltas: chosen.iter().map(|chosen| chosen.delta).collect(),
             findings: run.findings().clone(),
+            outside: pass.script.outside(&run.shape().target),
             matviews: pass.script.matviews(),
         })
     }
@@ -206,7 +215,8 @@ impl<W: World> Restore<W> {
             |fault, complete, unreleased| RunError { fault, touched: true, complete, unreleased };
         let released = own::release(run).await;
         released.map_err(|fault| fail(fault, true, true))?;
-        let ended = run.ledger.end(&summary.to_json(&run.shape()).to_string());
+        let document = summary.to_json(&run.settings.topic, &run.shape());
+        let ended = run.ledger.end(&document.to_string());
         ended.map_err(|error| fail(error.into(), false, false))?;
         Ok(summary)
     }
@@ -222,6 +232,10 @@ impl<W: World> Restore<W> {
             Fault::Held(_) => false,
             _ => own::release(run).await.is_err(),
         };
+        if !unreleased && !matches!(fault, Fault::Held(_)) {
+            // What stays is in the journal, and the next execution clears it away.
+            let _ = tokio::time::timeout(PARTING, sweep(run)).await;
+        }
         let foreign = matches!(fault, Fault::Held(Holder::Run(_) | Holder::UnknownMarker));
         let nothing = run.ledger.look(|state| state.begun.is_none() && state.done.is_none());
         let forgotten = foreign && nothing && !run.resumed && run.ledger.end("").is_ok();
@@ -242,6 +256,9 @@ impl<W: World> Restore<W> {
             }
             own::release(run).await.map_err(fail)?;
             sweep(run).await.map_err(fail)?;
+        } else {
+            // Whoever dropped the datamart left the load topics.
+            delete_topics(run).await.map_err(fail)?;
         }
         run.ledger.end("{}").map_err(|error| fail(error.into()))
     }
@@ -291,21 +308,33 @@ async fn sweep<W: World>(run: &Context<W>) -> Result<(), Fault> {
     Ok(())
 }
 
+async fn delete_topics<W: World>(run: &Context<W>) -> Result<(), Fault> {
+    let loads = run.world.loads();
+    for name in loads.leftovers(run.run()).await? {
+        loads.delete(&name).await?;
+    }
+    Ok(())
+}
+
 impl Summary {
     /// The document kept of an ended run.
-    pub fn to_json(&self, shape: &RestoreShape) -> serde_json::Value {
-        let pairs = |pairs: &std::collections::BTreeSet<(DeltaNum, crate::model::TableName)>| {
+    pub fn to_json(&self, topic: &str, shape: &RestoreShape) -> serde_json::Value {
+        let pairs = |pairs: &BTreeSet<(DeltaNum, crate::model::TableName)>| {
             pairs.iter().map(|(delta, table)| (delta.0, table.0.clone())).collect::<Vec<_>>()
         };
         serde_json::json!({
             "run": self.run.map(|run| run.to_string()),
+            "topic": topic,
             "source": shape.source,
             "target": shape.target,
             "resumed": self.resumed,
             "deltas": self.deltas.iter().map(|delta| delta.0).collect::<Vec<_>>(),
             "rows": self.findings.rows,
+            "bytes": self.findings.bytes,
+            "loads": self.findings.loads,
             "unverified": pairs(&self.findings.unverified),
             "different": pairs(&self.findings.different),
+            "outside": self.outside,
             "matviews": self.matviews,
         })
     }

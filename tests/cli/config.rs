@@ -57,6 +57,23 @@ fn the_file_sets_what_the_run_takes_and_only_where_it_is_asked_for() {
 }
 
 #[test]
+fn one_file_serves_backups_and_restores_each_with_what_it_takes() {
+    let content = "connect = \"h:1/m\"\ntopic = \"of_file\"\nchunkSize = 7\ndeltaFrom = 4\n\
+                   dates = \"bump\"\nthreadsCount = 3\n";
+    let (_folder, path) = file(content);
+    let config = path.to_str().expect("a path");
+    let of = |command: &str| {
+        text(&run(&["-vv", "--config", config, command, "--kafkaBrokersCore", "127.0.0.1:1"], &[]))
+    };
+    let restored = of("restore_from_kafka");
+    for part in ["topic: \"of_file\"", "threads: 3", "dates: Bump", "from: Some(DeltaNum(4))"] {
+        assert!(restored.contains(part), "{part} is not in {restored}");
+    }
+    let backed_up = of("backup_to_kafka");
+    assert!(backed_up.contains("chunk_size: 7"), "{backed_up}");
+}
+
+#[test]
 fn what_the_file_cannot_mean_is_refused_with_its_line() {
     for (content, says) in [
         ("topic = \"t\"\nchunk = 5\n", "line 2: \"chunk\" is no setting"),

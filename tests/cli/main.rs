@@ -8,6 +8,7 @@ mod config;
 mod finish;
 mod known;
 mod meaning;
+mod restore;
 #[cfg(feature = "demo")]
 mod topic;
 #[cfg(feature = "demo")]

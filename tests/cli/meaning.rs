@@ -15,7 +15,7 @@ use deltakeep::cli::settings::{
 use deltakeep::model::DeltaNum;
 
 /// Meaning of the words after the program's name, in an environment of `variables`.
-fn check_in(
+pub fn check_in(
     words: &[&str],
     variables: &[(&str, &str)],
 ) -> Result<Result<Settings, SettingsError>, String> {
@@ -29,7 +29,7 @@ fn check_in(
     Ok(Settings::check(args, &around))
 }
 
-fn check(line: &str) -> Result<Settings, SettingsError> {
+pub fn check(line: &str) -> Result<Settings, SettingsError> {
     let words: Vec<_> = line.split_whitespace().collect();
     check_in(&words, &[("HOME", "/home/me")]).unwrap_or_else(|error| panic!("{line}: {error}"))
 }

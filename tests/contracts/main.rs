@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing test may panic")]
 
 mod catalog;
+mod cursor;
 mod golden;
 mod journal;
 mod journal_crash;
 mod journal_damage;
+mod loads;
 mod mock;
 mod sink;
 mod staging;

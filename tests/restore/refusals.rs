@@ -1,7 +1,7 @@
 //! What a restore refuses, and that it then has touched nothing.
 
-use deltakeep::model::{DeltaNum, Owner, RunId};
-use deltakeep::restore::{Disagreement, Fault, Holder, Refusal, Wanting};
+use deltakeep::model::{Delta, DeltaNum, Owner, RunId};
+use deltakeep::restore::{Dates, Disagreement, Fault, Holder, Refusal, Wanting};
 use deltakeep::testing::{Store, Stored};
 use uuid::Uuid;
 
@@ -81,6 +81,34 @@ async fn another_history_an_open_delta_and_an_open_change_are_refused() {
     scenario.target.with(|store| *store = whole.clone());
     scenario.finish().await;
     judge::check(&scenario, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dates_that_the_node_refuses_are_moved_and_a_replica_goes_on_behind_them() {
+    let mut scenario = Scenario::empty(8);
+    scenario.grow_within_a_second().await;
+    let fault = refused(&mut scenario).await;
+    assert!(matches!(fault, Fault::Refused(Refusal::Date(_))), "{fault:?}");
+    scenario.dates = Dates::Bump;
+    scenario.finish().await;
+    let dates = |scenario: &Scenario| {
+        let seconds = |delta: &Delta| (delta.date.0 - 1_700_000_000_000_000) / 1_000_000;
+        scenario.target.with(|store| store.deltas.iter().map(seconds).collect::<Vec<_>>())
+    };
+    assert_eq!(dates(&scenario), [0, 1]);
+    scenario.grow_within_a_second().await;
+    scenario.wanted.from = Some(DeltaNum(2));
+    scenario.dates = Dates::Keep;
+    let fault = refused(&mut scenario).await;
+    assert!(matches!(fault, Fault::Refused(Refusal::OtherHistory { .. })), "{fault:?}");
+    scenario.dates = Dates::Bump;
+    let moved = scenario.target.with(|store| store.clone());
+    scenario.target.with(|store| store.deltas[1].date.0 += 1_000_000);
+    let fault = refused(&mut scenario).await;
+    assert!(matches!(fault, Fault::Refused(Refusal::OtherHistory { .. })), "{fault:?}");
+    scenario.target.with(|store| *store = moved);
+    scenario.finish().await;
+    assert_eq!(dates(&scenario), [0, 1, 2, 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,18 @@ impl Scenario {
         self.back_up().await;
     }
 
+    /// Two more deltas, closed within the same second, at dates that 5.5 does not take.
+    pub async fn grow_within_a_second(&mut self) {
+        for micros in [250_000, 900_000] {
+            history::change(&mut self.source, &self.memory);
+            history::delta(&mut self.source, &self.memory, self.busy);
+            let last = self.source.deltas.len() - 1;
+            let second = 1_700_000_000_000_000 + (last as i64 / 2) * 2_000_000;
+            self.source.deltas[last].date.0 = second + micros;
+        }
+        self.back_up().await;
+    }
+
     pub async fn back_up(&mut self) {
         self.backups += 1;
         let number = u128::from(self.seed) << 64 | self.backups;

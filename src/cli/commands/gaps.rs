@@ -1,6 +1,8 @@
 //! `restore_from_kafka --readonly`: which deltas the topic lacks, up to the newest one that there
 //! is. Touches nothing, neither node nor topic.
 
+use serde_json::json;
+
 use crate::catalog::kafka::KafkaTopic;
 use crate::catalog::{CatalogError, Seen, TopicReader};
 use crate::cli::args::Output;
@@ -13,7 +15,9 @@ use crate::extract::prostore::ProstoreNode;
 use crate::extract::{Node, SourceError};
 use crate::load::Target;
 use crate::model::{DeltaDate, DeltaNum, Offset};
-use crate::restore::contents::Contents;
+use crate::restore::Wanted;
+use crate::restore::choose::{NoChoice, choose};
+use crate::restore::contents::{Contents, Damage};
 use crate::restore::gaps::{self, Report};
 
 /// `restore_from_kafka --readonly`
@@ -36,11 +40,54 @@ pub async fn look(output: Output, asked: GapsSettings) -> Result<(), Failure> {
         None => Vec::new(),
     };
     let report = gaps::report(&contents, &dates);
+    let conflict = conflict(&contents, &report);
     say(&match output {
-        Output::Json => report.to_json().to_string(),
-        Output::Text => report.lines().join("\n"),
+        Output::Json => json(&name, &contents, &report, conflict.as_ref()).to_string(),
+        Output::Text => text(&contents, &report, conflict.as_ref()).join("\n"),
     });
-    judge(&report)
+    judge(&report, conflict)
+}
+
+/// Why no restore could choose among increments, although none is missing.
+fn conflict(contents: &Contents, report: &Report) -> Option<NoChoice> {
+    let whole = report.gaps.is_empty() && report.newest.is_some();
+    let chosen =
+        whole.then(|| choose(contents, &Wanted { to: report.newest, ..Wanted::default() }));
+    chosen.and_then(Result::err)
+}
+
+fn text(contents: &Contents, report: &Report, conflict: Option<&NoChoice>) -> Vec<String> {
+    let mut lines = report.lines();
+    lines.extend(contents.damage().iter().map(|damage| {
+        let Damage { partition, offset, delta, reason } = damage;
+        format!("damaged: partition {partition} offset {offset} (delta {delta}): {reason}")
+    }));
+    lines.extend(conflict.map(ToString::to_string));
+    lines
+}
+
+fn json(
+    topic: &str,
+    contents: &Contents,
+    report: &Report,
+    conflict: Option<&NoChoice>,
+) -> serde_json::Value {
+    let damage = |damage: &Damage| {
+        json!({
+            "partition": damage.partition.0,
+            "offset": damage.offset.0,
+            "delta": damage.delta.0,
+            "text": damage.reason,
+        })
+    };
+    let mut document = report.to_json();
+    document["topic"] = topic.into();
+    document["datamart"] = contents.datamart.as_str().into();
+    document["ok"] =
+        (report.newest.is_some() && report.gaps.is_empty() && conflict.is_none()).into();
+    document["damaged"] = contents.damage().iter().map(damage).collect();
+    document["conflict"] = conflict.map(ToString::to_string).into();
+    document
 }
 
 fn failed(error: WiringError) -> Failure {
@@ -78,7 +125,7 @@ async fn dates(
     Ok(dates)
 }
 
-fn judge(report: &Report) -> Result<(), Failure> {
+fn judge(report: &Report, conflict: Option<NoChoice>) -> Result<(), Failure> {
     let wanting = |message: String, next: &str| {
         Err(Failure { code: ExitCode::Wanting, message, next: next.to_owned() })
     };
@@ -87,7 +134,12 @@ fn judge(report: &Report) -> Result<(), Failure> {
             "the topic holds nothing of this datamart".to_owned(),
             "the same command again with another --topic or --sourceDatamart",
         ),
-        Some(_) if report.gaps.is_empty() => Ok(()),
+        Some(_) if report.gaps.is_empty() => match conflict {
+            None => Ok(()),
+            Some(conflict) => {
+                wanting(conflict.to_string(), "deltakeep restore_from_kafka with --increment ID")
+            }
+        },
         Some(_) => {
             wanting(report.gaps.to_string(), "deltakeep backup_to_kafka --fillGaps on the source")
         }

@@ -16,7 +16,7 @@ use crate::restore::{Draft, Summary};
 /// The last lines of a restore that came to its end.
 pub(super) fn account(job: &Job, summary: &Summary) {
     if job.output == Output::Json {
-        return say(&summary.to_json(&job.shape).to_string());
+        return say(&summary.to_json(&job.topic, &job.shape).to_string());
     }
     for (delta, table) in &summary.findings.unverified {
         tracing::warn!("delta {delta}, table {table}: its sum could not be compared");
@@ -29,6 +29,14 @@ pub(super) fn account(job: &Job, summary: &Summary) {
             "Materialized views refill by themselves; their synchronisation should be off \
              meanwhile: {}",
             summary.matviews.join(", ")
+        ));
+    }
+    for (table, views) in &summary.outside {
+        let views: Vec<_> = views.iter().map(String::as_str).collect();
+        say(&format!(
+            "External or standalone table {table} is not part of a backup: make it by hand; views \
+             on it: {}",
+            views.join(", ")
         ));
     }
     say("RESTORE is done");

@@ -12,6 +12,8 @@ use crate::cli::stores::{self, Store};
 use crate::cli::wiring::{self, WiringError};
 use crate::extract::prostore::ProstoreNode;
 use crate::extract::{Allow, Marker, Node, SourceError};
+use crate::journal::sled_store::Kind;
+use crate::load::Target;
 use crate::model::{LockCode, Owner};
 
 /// `unlock`
@@ -36,6 +38,9 @@ async fn by_marker(
     let ours = stores.iter().find(|store| store.status.run == run.to_string());
     match ours {
         Some(store) if store.is_busy() => return Err(busy(store)),
+        Some(store) if store.status.kind == Kind::Restore && !asked.yes => {
+            return Err(restoring(store));
+        }
         Some(_) => {}
         None if asked.yes => {}
         None => return Err(foreign(&format!("run {run} is not of this host"))),
@@ -59,7 +64,7 @@ async fn by_marker(
         let _ = stores::write(path, &status);
     }
     say(&format!("Allow changes in datamart {}", asked.connection.datamart));
-    Ok(())
+    tell_open_delta(node).await
 }
 
 fn busy(store: &Store) -> Failure {
@@ -68,6 +73,24 @@ fn busy(store: &Store) -> Failure {
         message: format!("process {} works on that run", store.status.pid),
         next: "deltakeep status".to_owned(),
     }
+}
+
+/// An open delta whose marker is gone is nobody's: the restore would not go on with it.
+fn restoring(store: &Store) -> Failure {
+    let run = &store.status.run;
+    Failure {
+        code: ExitCode::HeldByOther,
+        message: format!("run {run} is a restore into this datamart, and it is not finished"),
+        next: format!("deltakeep resume {run}; or deltakeep abandon {run}"),
+    }
+}
+
+/// A dead restore of another host may have left a delta open; whose it is only the operator knows.
+async fn tell_open_delta(node: &ProstoreNode) -> Result<(), Failure> {
+    if let Some(hot) = node.hot().await.map_err(failed)? {
+        say(&format!("Delta {} is open there: COMMIT DELTA or ROLLBACK DELTA", hot.num));
+    }
+    Ok(())
 }
 
 fn foreign(what: &str) -> Failure {
