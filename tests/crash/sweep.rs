@@ -28,7 +28,9 @@ fn wide(seed: u64) -> Scenario {
         changes.0.push(Change { num: number, entity, query, delta, ..change.clone() });
     }
     deltas.clear();
-    (rows.clear(), changed.clear(), alive.clear());
+    rows.clear();
+    changed.clear();
+    alive.clear();
     for num in 0..2 {
         let date = DeltaDate(1_700_000_000_000_000 + num * 1_000_000);
         deltas.push(Delta { num: DeltaNum(num as u64), date, cn_from: num, cn_to: num });
