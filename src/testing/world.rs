@@ -32,8 +32,12 @@ pub struct Faults {
     pub refused_counts: u64,
     /// The statement of a part is refused.
     pub refused_parts: u64,
+    /// Clearing an attempt away fails before it has done anything.
+    pub failed_discards: u64,
     /// A part holds rows that were replaced later, as of a datasource that reads without merging.
     pub unmerged_parts: u64,
+    /// Not a percentage: milliseconds that clearing an attempt away takes.
+    pub slow_discards: u64,
     /// Not a percentage: most rows that a message of a connector may hold; 0 for any.
     pub connector_rows: u64,
     /// Not a percentage: most bytes that a data body of the backup topic may hold; 0 for any.
@@ -173,9 +177,14 @@ impl Memory {
         &self.fuse
     }
 
-    /// One call from outside: counted by the fuse before and after its effect.
+    /// One call from outside: counted by the fuse before and after its effect. Others have their
+    /// turn meanwhile, by chance.
     pub(super) async fn call<R>(&self, name: &str, effect: impl FnOnce(&mut Inner) -> R) -> R {
         self.fuse.step().await;
+        let wait = self.lock().chance(30);
+        if wait {
+            tokio::task::yield_now().await;
+        }
         let result = {
             let mut inner = self.lock();
             inner.calls.push(name.to_owned());
