@@ -160,8 +160,8 @@ impl Round {
                 done = true;
                 break;
             }
-            let may = !self.runs.is_empty();
-            let back = rewind(&self.keep.state, &self.folder, may, &mut self.chance);
+            let knows = !self.runs.is_empty();
+            let back = rewind(&self.keep.state, &self.folder, knows, &mut self.chance);
             tally.rewinds += u64::from(back);
         }
         node.clear_faults();

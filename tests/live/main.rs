@@ -29,6 +29,7 @@ mod rig;
 mod round_trip;
 #[path = "../support/sandbox.rs"]
 mod sandbox;
+mod sandbox_loads;
 mod seed_example;
 #[path = "../support/mod.rs"]
 mod support;
