@@ -3,8 +3,15 @@
 //! needed. Owns no test itself.
 #![cfg(feature = "demo")]
 
+#[path = "../support/chance.rs"]
+mod chance;
 mod counted;
 mod estimate;
 mod faults;
 mod history;
+#[path = "../support/random_history.rs"]
+mod random_history;
 mod rig;
+mod round_trip;
+
+use chance::Chance;

@@ -11,13 +11,14 @@ use deltakeep::extract::prostore::{ProstoreNode, Timeouts};
 use deltakeep::format::{self, Manifest};
 use deltakeep::journal::Shape;
 use deltakeep::journal::sled_store::SledJournal;
+use deltakeep::kafka::TopicAdmin;
 use deltakeep::kafka::mock::MockAdmin;
 use deltakeep::model::{Datamart, DeltaNum, IncrementId, LockCode, MessageKey, Owner, RunId};
 use deltakeep::sandbox::{Fault, Options, Sandbox};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-const TOPIC: &str = "backup";
+pub const TOPIC: &str = "backup";
 /// The broker keeps 5 MiB of each.
 const PARTITIONS: u32 = 8;
 
@@ -25,7 +26,7 @@ const PARTITIONS: u32 = 8;
 pub struct Rig {
     pub node: Sandbox,
     pub shape: Shape,
-    broker: Arc<MockAdmin>,
+    pub broker: Arc<MockAdmin>,
     folder: tempfile::TempDir,
 }
 
@@ -68,8 +69,30 @@ impl Rig {
 
     /// Runs a statement that must succeed.
     pub async fn sql(&self, sql: &str) -> Vec<serde_json::Value> {
-        let done = self.node.execute("d", sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        self.ask("d", sql).await
+    }
+
+    /// Runs a statement about any datamart that must succeed.
+    pub async fn ask(&self, datamart: &str, sql: &str) -> Vec<serde_json::Value> {
+        let done = self.node.execute(datamart, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         done["result"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Names of a datamart's entities, external tables among them.
+    pub async fn entities(&self, datamart: &str) -> Vec<String> {
+        self.client(datamart).entities().await.expect("entities")
+    }
+
+    /// Topics that begin so.
+    pub async fn topics(&self, prefix: &str) -> Vec<String> {
+        self.broker.list(prefix).await.expect("topics")
+    }
+
+    /// The node's client for a datamart.
+    pub fn client(&self, datamart: &str) -> ProstoreNode {
+        let datamart = Datamart::parse(datamart).expect("a name");
+        let address = self.node.address().to_string();
+        ProstoreNode::new(address, datamart, None, Timeouts::default()).expect("a client")
     }
 
     /// Closes a delta of these statements; deltas are a minute apart.
@@ -87,12 +110,8 @@ impl Rig {
     }
 
     fn world(&self) -> RealWorld {
-        let datamart = Datamart::parse("d").expect("a name");
-        let address = self.node.address().to_string();
-        let client = ProstoreNode::new(address, datamart, None, Timeouts::default());
         let brokers = self.broker.brokers().clone();
-        let client = client.expect("a client");
-        assemble(client, brokers, self.broker.clone(), TOPIC, Duration::from_secs(1))
+        assemble(self.client("d"), brokers, self.broker.clone(), TOPIC, Duration::from_secs(1))
     }
 
     /// A backup, from wherever the journal stands.

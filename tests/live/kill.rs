@@ -1,19 +1,17 @@
 //! kill -9 at random: whatever the instant, a resume brings the backup to its end, and an
-//! independent reader finds what an undisturbed run wrote. Owns the loop and its dice.
+//! independent reader finds what an undisturbed run wrote. Owns the rounds of the loop.
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use deltakeep::model::{AttemptName, RunId};
 
+use crate::Chance;
+use crate::fire::{Fire, Place, Tally, burn, copy, rewind};
 use crate::process::{Done, Keep, Process};
 use crate::sandbox::Sandbox;
-use crate::support::{self, Chance, eventually, judge, kafka, topics, unique};
+use crate::support::{self, eventually, judge, kafka, topics, unique};
 
-/// Fewer kills prove nothing.
-const FLOOR: u64 = 15;
 /// Executions of one round that are disturbed, at most.
 const DISTURBED: u64 = 9;
 /// Executions after the last kill, at most.
@@ -36,47 +34,29 @@ const FAULTS: &[&str] = &[
     "stale-delta-ok",
 ];
 
-/// What a process is waited for to print, before half of the kills.
-const LINES: &[&str] = &[
-    "Deny changes",
-    "Started backup delta processing",
-    "Successfully created download ext table",
-    ", added rows",
-    ", removed rows",
-    "Successfully dropped download ext table",
-    "Successfully expload",
-    "Trying to send data message",
-    "Trying to send data message",
-    "Trying to send data message",
-    "Successfully archived delta table",
-    "Start archiving delta changelog",
-    "Trying to send changelog message",
-    "delta num 1",
-    "Allow changes",
-    "BACKUP is done",
+/// What a process is waited for to print, before half of the kills, and how often at most.
+const LINES: &[(&str, u64)] = &[
+    ("Deny changes", 12),
+    ("Started backup delta processing", 12),
+    ("Successfully created download ext table", 12),
+    (", added rows", 12),
+    (", removed rows", 12),
+    ("Successfully dropped download ext table", 12),
+    ("Successfully expload", 12),
+    ("Trying to send data message", 12),
+    ("Trying to send data message", 12),
+    ("Trying to send data message", 12),
+    ("Successfully archived delta table", 12),
+    ("Start archiving delta changelog", 12),
+    ("Trying to send changelog message", 12),
+    ("delta num 1", 12),
+    ("Allow changes", 12),
+    ("BACKUP is done", 12),
 ];
 
 #[test]
 fn a_run_killed_at_random_loses_and_doubles_nothing() {
-    let given = std::env::var("DELTAKEEP_SEED").ok();
-    let seed = given.map_or_else(
-        || uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000,
-        |seed| seed.parse().expect("DELTAKEEP_SEED is a number"),
-    );
-    let seconds = std::env::var("DELTAKEEP_KILL_SECONDS").unwrap_or_else(|_| "60".into());
-    let budget = Duration::from_secs(seconds.parse().expect("DELTAKEEP_KILL_SECONDS is a number"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut node = Sandbox::start(folder.path(), &kafka(), &[]);
-    let (began, mut tally, mut rounds) = (Instant::now(), Tally::default(), 0);
-    while began.elapsed() < budget || tally.kills < FLOOR {
-        rounds += 1;
-        let folder = folder.path().join(format!("round-{rounds}"));
-        std::fs::create_dir(&folder).expect("a folder");
-        Round::new(seed, rounds, &folder, &node).play(&mut node, &mut tally);
-    }
-    // Not through println, which shows nothing of a test that passes.
-    let mut stderr = std::io::stderr();
-    let _ = writeln!(stderr, "kill loop: seed {seed}, {rounds} rounds, {}", tally.text());
+    burn("kill loop", &[], |place| Round::new(&place).play(place));
 }
 
 #[test]
@@ -137,32 +117,6 @@ fn a_journal_that_forgot_its_plan_does_not_wait_for_its_own_dead_transactions() 
     node.require_free("forgot", "forgot");
 }
 
-/// What was done so far.
-#[derive(Default)]
-struct Tally {
-    kills: u64,
-    executions: u64,
-    rewinds: u64,
-    node_kills: u64,
-    /// Kills by the last line that the killed process had printed.
-    phases: BTreeMap<String, u64>,
-}
-
-impl Tally {
-    fn text(&self) -> String {
-        let phases: Vec<_> =
-            self.phases.iter().map(|(p, n)| format!("  {n:4} after {p}")).collect();
-        format!(
-            "{} kills in {} executions, {} kills of the node, {} journals put back\n{}",
-            self.kills,
-            self.executions,
-            self.node_kills,
-            self.rewinds,
-            phases.join("\n")
-        )
-    }
-}
-
 /// One datamart, backed up under fire.
 struct Round {
     why: String,
@@ -172,20 +126,19 @@ struct Round {
     datamart: String,
     topic: String,
     words: Vec<String>,
-    /// The verdict on an undisturbed run, and how long that took.
+    /// The verdict on an undisturbed run.
     expect: PathBuf,
-    span: Duration,
+    fire: Fire,
     /// Runs that were seen.
     runs: Vec<RunId>,
 }
 
 impl Round {
-    fn new(seed: u64, number: u64, folder: &Path, node: &Sandbox) -> Self {
-        let mut chance = Chance::new(seed.wrapping_mul(1000) + number);
-        let datamart = format!("round{number}");
+    fn new(place: &Place<'_>) -> Self {
+        let (mut chance, why, folder) = (place.chance(), place.why(), place.folder);
+        let (node, datamart) = (&*place.node, format!("round{}", place.number));
         fill(node, &datamart, &mut chance);
         let keep = Keep::new(folder, &node.address, &datamart);
-        let why = format!("seed {seed} round {number}");
         let (calm, topic) = (unique("calm"), unique("kill"));
         let words = words(&calm, &mut chance);
         let began = Instant::now();
@@ -194,90 +147,44 @@ impl Round {
         assert_eq!(done.code, Some(0), "{why}: {done}");
         let expect = judge((&kafka(), &calm, &datamart), None, folder, &why).path;
         let words = self::words(&topic, &mut chance);
+        let fire = Fire { faults: FAULTS, lines: LINES, span };
         let (folder, runs) = (folder.to_owned(), Vec::new());
-        Self { why, chance, folder, keep, datamart, topic, words, expect, span, runs }
+        Self { why, chance, folder, keep, datamart, topic, words, expect, fire, runs }
     }
 
-    fn play(mut self, node: &mut Sandbox, tally: &mut Tally) {
+    fn play(mut self, place: Place<'_>) {
+        let Place { node, tally, .. } = place;
         let mut done = false;
         for _ in 0..2 + self.chance.below(DISTURBED - 1) {
             if self.disturbed(node, tally) {
                 done = true;
                 break;
             }
-            self.meanwhile(tally);
+            let may = !self.runs.is_empty();
+            let back = rewind(&self.keep.state, &self.folder, may, &mut self.chance);
+            tally.rewinds += u64::from(back);
         }
         node.clear_faults();
         let mut calm = 0;
         while !done {
             calm += 1;
             assert!(calm <= CALM, "{}: not done after {CALM} undisturbed executions", self.why);
-            let ended = self.start().wait();
+            let ended = start(&self.keep, &self.words, &mut self.chance).wait();
             done = self.is_done(&ended, false);
         }
         self.check(node);
     }
 
-    /// The next execution: the run goes on by either command.
-    fn start(&mut self) -> Process {
-        let resume = self.keep.state.join("journal").exists() && self.chance.percent(60);
-        if resume {
-            self.keep.start_as(&[], &["resume", "--unloadStall", "1s"])
-        } else {
-            self.keep.start(&refs(&self.words))
-        }
-    }
-
     /// One execution with faults and a kill; true where it came to the end of the backup.
     fn disturbed(&mut self, node: &mut Sandbox, tally: &mut Tally) -> bool {
-        tally.executions += 1;
-        if self.chance.percent(40) {
-            let nth = 1 + self.chance.below(8);
-            node.fault(&format!("{}@{nth}", self.chance.pick(FAULTS)));
-        }
-        let span = self.span * (1 + self.chance.below(100)) as u32 / 100;
-        let kill_node = self.chance.percent(10);
-        let mut process = self.start();
-        // By time alone, kills would miss what takes little of it, commits above all.
-        let span = match self.chance.percent(60) {
-            true => {
-                let (line, nth) = (*self.chance.pick(LINES), 1 + self.chance.below(12));
-                process.meet_line(line, nth as usize, self.span * 2);
-                Duration::from_millis(self.chance.below(40))
-            }
-            false => span,
-        };
-        if kill_node {
-            std::thread::sleep(span / 2);
-            node.kill();
-            tally.node_kills += 1;
-        }
-        let ended = process.wait_for(if kill_node { span / 2 } else { span });
-        if kill_node {
-            node.start_again();
-        }
-        match ended {
+        let (keep, words) = (&self.keep, &self.words);
+        let start = |chance: &mut Chance| start(keep, words, chance);
+        match self.fire.disturb(&mut self.chance, (node, tally), start) {
             Ok(done) => self.is_done(&done, true),
             Err(killed) => {
-                tally.kills += 1;
-                *tally.phases.entry(phase(&killed)).or_default() += 1;
                 self.remember(&killed);
                 false
             }
-        }
-    }
-
-    /// While nobody runs: the journal is saved, or an earlier state of it is put back, as a disk
-    /// does that lost what was written last.
-    fn meanwhile(&mut self, tally: &mut Tally) {
-        let (journal, saved) = (self.keep.state.join("journal"), self.folder.join("saved"));
-        if self.chance.percent(40) && journal.exists() {
-            let _ = std::fs::remove_dir_all(&saved);
-            copy(&journal, &saved);
-        } else if self.chance.percent(40) && saved.exists() && !self.runs.is_empty() {
-            std::fs::remove_dir_all(&journal).expect("removed");
-            copy(&saved, &journal);
-            tally.rewinds += 1;
         }
     }
 
@@ -320,6 +227,15 @@ impl Round {
     }
 }
 
+/// The next execution: the run goes on by either command.
+fn start(keep: &Keep, words: &[String], chance: &mut Chance) -> Process {
+    if keep.state.join("journal").exists() && chance.percent(60) {
+        keep.start_as(&[], &["resume", "--unloadStall", "1s"])
+    } else {
+        keep.start(&refs(words))
+    }
+}
+
 fn refs(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
@@ -338,15 +254,6 @@ fn words(topic: &str, chance: &mut Chance) -> Vec<String> {
         words.push("--noChecksums".to_owned());
     }
     words
-}
-
-/// What a process was at, by the beginning of the last line it had printed.
-fn phase(killed: &Done) -> String {
-    let line = killed.last_line();
-    let words: Vec<_> = line.split_whitespace().collect();
-    let words = words.iter().take_while(|word| word.chars().all(char::is_alphabetic)).take(4);
-    let text = words.copied().collect::<Vec<_>>().join(" ");
-    if text.is_empty() { "an unknown line".to_owned() } else { text }
 }
 
 /// A datamart with empty, small, large and all-types tables, several deltas, and deletions.
@@ -392,17 +299,5 @@ fn change(node: &Sandbox, datamart: &str, table: &str, delta: u64, chance: &mut 
     }
     if rows > 0 {
         node.sql(datamart, &format!("SANDBOX_FILL({table}, {rows})"));
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            std::fs::copy(&from, &to).expect("copied");
-        }
     }
 }

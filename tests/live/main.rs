@@ -4,21 +4,29 @@
 
 mod against;
 mod catalog;
+#[path = "../support/chance.rs"]
+mod chance;
 mod cleanup;
 mod command_line;
 mod faults;
+mod fire;
 mod gaps;
 mod kill;
 mod operator;
 mod parts;
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/random_history.rs"]
+mod random_history;
 #[path = "../support/resealed.rs"]
 mod resealed;
 mod restart;
 mod restore;
+mod restore_faults;
+mod restore_kill;
 #[path = "../support/rig.rs"]
 mod rig;
+mod round_trip;
 #[path = "../support/sandbox.rs"]
 mod sandbox;
 mod seed_example;
@@ -27,3 +35,5 @@ mod support;
 mod two_runs;
 mod verify;
 mod watching;
+
+use chance::Chance;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::process::Keep;
 use crate::rig::Rig;
+use crate::round_trip::require_clean;
 
 /// Rows by key, as one text each.
 type Rows = BTreeMap<String, String>;
@@ -81,9 +83,28 @@ fn load(state: &mut Rows, chunks: &[(u64, Vec<Value>)], parts: &[u64]) {
     }
 }
 
-fn rows_of_node(rig: &Rig, delta: u64) -> Rows {
+fn rows_of_node(rig: &Rig, datamart: &str, delta: u64) -> Rows {
     let sql = format!("SELECT {COLUMNS} FROM pairs FOR SYSTEM_TIME AS OF DELTA_NUM {delta}");
-    rig.node.sql("d", &sql).iter().map(key_and_row).collect()
+    rig.node.sql(datamart, &sql).iter().map(key_and_row).collect()
+}
+
+/// Restores into another datamart: the parts one after the other, and the rows of the node.
+fn require_restored(rig: &Rig) {
+    let keep = Keep::new(rig.folder.path(), &rig.node.address, "copy").elsewhere("copy");
+    let words = ["restore_from_kafka", "--topic", &rig.topic, "--kafkaBrokersCore", &rig.brokers];
+    let done = keep.expect(0, &[&words[..], &["--sourceDatamart", "d"]].concat());
+    let loads = |delta: u64| {
+        let line = format!("Successfully loaded delta table: delta {delta}, table pairs,");
+        done.stdout.matches(&line).count()
+    };
+    assert_eq!([2, 3, 4].map(loads), [1, 3, 1], "{done}");
+    for delta in 2..5 {
+        let [restored, right] = ["copy", "d"].map(|datamart| rows_of_node(rig, datamart, delta));
+        assert_eq!(restored, right, "delta {delta}");
+        let sum = format!("CHECK_SUM_SNAPSHOT({delta}, pairs)");
+        assert_eq!(rig.node.sql("copy", &sum), rig.node.sql("d", &sum), "delta {delta}");
+    }
+    require_clean(&rig.node, "copy", done.run().as_deref(), "copy");
 }
 
 /// Kills the backup inside the first part, inside later ones and while the parts are delivered, and
@@ -121,12 +142,13 @@ fn repeated_keys_come_in_three_parts_that_make_the_nodes_rows_again() {
         let parts: Vec<_> = chunks.iter().map(|(part, _)| *part).collect();
         assert_eq!(parts.contains(&0), delta != 3, "delta {delta}: {parts:?}");
         load(&mut state, &chunks, &[0, 1, 2, 3]);
-        assert_eq!(state, rows_of_node(&rig, delta), "delta {delta}: {parts:?}");
+        assert_eq!(state, rows_of_node(&rig, "d", delta), "delta {delta}: {parts:?}");
         if delta == 3 {
             check_parts(&parts, &before, &chunks, &state);
         }
     }
     rig.keep.expect(0, &["verify", "--topic", &rig.topic, "--kafkaBrokers", &rig.brokers]);
+    require_restored(&rig);
 }
 
 /// The parts of the delta are worth their order: each has several chunks, and no other order of

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -49,7 +50,12 @@ impl Sandbox {
 
     fn send(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
-        let client = reqwest::Client::new();
+        static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+        let client = CLIENT.get_or_init(|| {
+            // A node that is killed leaves no connection that could be used again.
+            let made = reqwest::Client::builder().pool_max_idle_per_host(0).build();
+            made.expect("an HTTP client")
+        });
         let mut request = client.request(method, format!("http://{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
