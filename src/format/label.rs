@@ -124,7 +124,9 @@ impl Labeller {
 /// [`FormatError`] where it is no sound container.
 pub fn staging_rows(body: &[u8]) -> Result<u64, FormatError> {
     let header = Header::read(body)?;
-    count_rows(body, header.len - SYNC_LEN, 0)
+    // A row takes at least a byte, unless it is packed.
+    let width = u64::from(header.codec()?.is_none_or(|codec| codec == "null"));
+    count_rows(body, header.len - SYNC_LEN, width)
 }
 
 /// Walks the blocks behind the marker at `marker_at`. A row of `width` nullable columns takes at

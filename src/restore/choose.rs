@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::model::{DeltaDate, DeltaNum, IncrementId};
 
 use super::contents::{Contents, Increment};
-use super::gaps::Gaps;
+use super::gaps::{Gaps, Ranges};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,7 +160,10 @@ fn choose_one<'a>(
         }
     }
     // The caller has found no gap.
-    best.ok_or_else(|| NoChoice::Gaps(Gaps { missing: vec![delta], ..Gaps::default() }))
+    best.ok_or_else(|| {
+        let missing = Ranges::of(delta);
+        NoChoice::Gaps(Gaps { missing, ..Gaps::default() })
+    })
 }
 
 fn follows(delta: DeltaNum, view: &Increment, before: Option<&Choice>) -> Result<(), NoChoice> {
@@ -253,6 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn deltas_far_apart_are_told_at_once() {
+        let far = (i64::MAX as u64, "a", 3, (0, 3), true);
+        let made = [(0, "a", 1, (0, 0), true), (4, "a", 2, (0, 1), false), far];
+        let error = chosen(&made, &Wanted::default()).unwrap_err().to_string();
+        let missing = "no increment of delta 1 to 3, 5 to 9223372036854775806";
+        assert_eq!(error, format!("{missing}; no complete increment of delta 4"));
+        let json = gaps::report(&contents(&made), &[]).to_json();
+        assert_eq!(json["missing"].as_array().map(Vec::len), Some(1000));
+        assert_eq!(json["missingCount"], serde_json::json!(9_223_372_036_854_775_805u64));
+        assert_eq!((&json["incomplete"], &json["incompleteCount"]), (&[4].into(), &1.into()));
+    }
+
+    #[test]
     fn the_report_goes_up_to_the_datamarts_newest_delta_if_it_is_the_same_history() {
         let contents = contents(&[(0, "a", 7, (0, 0), true), (2, "a", 9, (0, 2), true)]);
         let node = |dates: &[(u64, i64)]| {
@@ -262,7 +278,7 @@ mod tests {
         };
         let same = node(&[(0, 7), (2, 9), (4, 11)]);
         assert_eq!((same.basis, same.newest), (Basis::Node, Some(DeltaNum(4))));
-        assert_eq!(same.gaps.missing, [DeltaNum(1), DeltaNum(3), DeltaNum(4)]);
+        assert_eq!(same.gaps.missing.numbers().collect::<Vec<_>>(), [1, 3, 4]);
         for other in [node(&[(0, 8), (4, 11)]), node(&[(0, 7)]), node(&[])] {
             assert_eq!((other.basis, other.newest), (Basis::Topic, Some(DeltaNum(2))));
             assert_eq!(other.to_json()["missing"], serde_json::json!([1]));

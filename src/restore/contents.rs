@@ -12,6 +12,9 @@ use crate::model::{
     Datamart, DeltaDate, DeltaNum, IncrementId, MessageKey, Offset, Partition, TableName,
 };
 
+/// Damaged messages that are kept with their places: a topic can be damaged from end to end.
+const NAMED: usize = 1000;
+
 /// Numbers seen of a stream, as ranges: memory grows with the holes, not with the messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbers(BTreeMap<u64, u64>);
@@ -96,12 +99,12 @@ impl TableView {
 
     /// Messages of all its streams.
     pub fn messages(&self) -> u64 {
-        self.chunks().iter().sum()
+        self.chunks().into_iter().fold(0, u64::saturating_add)
     }
 
     /// Rows of all its parts.
     pub fn all_rows(&self) -> u64 {
-        self.rows.values().sum()
+        self.rows.values().copied().fold(0, u64::saturating_add)
     }
 
     /// False where the message was there before.
@@ -168,11 +171,14 @@ impl Increment {
 
     fn has_what_was_promised(&self) -> bool {
         let Some(manifest) = &self.manifest else { return true };
-        manifest.tables.iter().all(|table| {
-            let view = self.tables.get(&Some(table.name.clone()));
-            let rows = table.rows_added.saturating_add(table.rows_removed);
-            view.is_some_and(|view| view.chunks() == table.chunks && view.all_rows() == rows)
-        })
+        let named: BTreeSet<&TableName> = manifest.tables.iter().map(|table| &table.name).collect();
+        let no_other = self.tables().all(|(name, _)| named.contains(name));
+        no_other
+            && manifest.tables.iter().all(|table| {
+                let view = self.tables.get(&Some(table.name.clone()));
+                let rows = table.rows_added.saturating_add(table.rows_removed);
+                view.is_some_and(|view| view.chunks() == table.chunks && view.all_rows() == rows)
+            })
     }
 
     /// Its tables, the changelog left out.
@@ -207,6 +213,8 @@ pub struct Contents {
     /// Other datamarts in the topic.
     pub others: BTreeSet<Datamart>,
     damage: Vec<Damage>,
+    /// Damaged messages beyond those that are named.
+    pub unnamed: u64,
     /// Messages whose key cannot be read.
     pub foreign: u64,
     increments: BTreeMap<(DeltaNum, IncrementId), Increment>,
@@ -216,7 +224,7 @@ impl Contents {
     /// Of a datamart, nothing seen yet.
     pub fn new(datamart: Datamart) -> Self {
         let (others, damage, increments) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        Self { datamart, others, damage, foreign: 0, increments }
+        Self { datamart, others, damage, unnamed: 0, foreign: 0, increments }
     }
 
     /// Takes a message of the topic in.
@@ -229,18 +237,9 @@ impl Contents {
             self.others.insert(key.datamart);
             return;
         }
-        let sound = check_crc(seen.key, seen.body).map_err(|error| error.to_string());
-        let found = match key.table {
-            None => read_changelog(&seen).map(Some),
-            Some(_) => Ok(None),
-        };
-        let (summed, found) = match sound.and_then(|summed| Ok((summed, found?))) {
+        let (summed, body) = match read_body(&key, &seen) {
             Ok(found) => found,
-            Err(reason) => {
-                let (partition, offset, delta) = (seen.partition, seen.offset, key.delta);
-                self.damage.push(Damage { partition, offset, delta, reason });
-                return;
-            }
+            Err(reason) => return self.damaged(&key, &seen, reason),
         };
         let named = (key.delta, key.increment.clone());
         let increment = self.increments.entry(named).or_insert_with(|| Increment::new(key.date));
@@ -251,17 +250,22 @@ impl Contents {
         }
         let view = increment.tables.entry(key.table.clone()).or_default();
         let fresh = view.see(&key, (seen.partition, seen.offset));
-        if !fresh {
-            return;
-        }
-        match found {
-            Some(found) => increment.take(&key, &seen, found),
-            // A body that cannot be read counts no rows; whoever loads it will name it.
-            None => {
-                let part = read_label(seen.body).ok().and_then(|label| label.part);
-                let rows = format::staging_rows(seen.body).unwrap_or(0);
-                *view.rows.entry(part.unwrap_or(0)).or_default() += rows;
+        match body {
+            _ if !fresh => {}
+            Body::Changelog(found) => increment.take(&key, &seen, *found),
+            Body::Rows { part, rows } => {
+                let of_part = view.rows.entry(part).or_default();
+                *of_part = of_part.saturating_add(rows);
             }
+        }
+    }
+
+    fn damaged(&mut self, key: &MessageKey, seen: &Seen<'_>, reason: String) {
+        if self.damage.len() < NAMED {
+            let (partition, offset, delta) = (seen.partition, seen.offset, key.delta);
+            self.damage.push(Damage { partition, offset, delta, reason });
+        } else {
+            self.unnamed += 1;
         }
     }
 
@@ -277,7 +281,8 @@ impl Contents {
 
     /// Increments of a delta that are complete.
     pub fn complete(&self, delta: DeltaNum) -> BTreeMap<&IncrementId, &Increment> {
-        let of_delta = self.increments.iter().filter(|((found, _), _)| *found == delta);
+        let from = (delta, IncrementId(String::new()));
+        let of_delta = self.increments.range(from..).take_while(|((found, _), _)| *found == delta);
         of_delta.filter(|(_, i)| i.is_complete()).map(|((_, id), i)| (id, i)).collect()
     }
 
@@ -292,9 +297,13 @@ impl Contents {
         self.increments.get(&(delta, id.clone()))
     }
 
-    /// True where something of the delta is there.
-    pub fn has_some(&self, delta: DeltaNum) -> bool {
-        self.increments.keys().any(|(found, _)| *found == delta)
+    /// Every delta of which something is there, in order, and whether an increment is complete.
+    pub fn deltas(&self) -> BTreeMap<DeltaNum, bool> {
+        let mut deltas = BTreeMap::new();
+        for ((delta, _), increment) in &self.increments {
+            *deltas.entry(*delta).or_default() |= increment.is_complete();
+        }
+        deltas
     }
 
     /// The newest delta that something is there of.
@@ -312,6 +321,29 @@ impl Increment {
             self.manifest = found.manifest;
         }
     }
+}
+
+/// What a body holds.
+enum Body {
+    /// Of a changelog.
+    Changelog(Box<Changelog>),
+    /// Of a table: its part, 0 where there are none, and how many rows.
+    Rows { part: u8, rows: u64 },
+}
+
+/// Reads a body, and whether it carries a check sum. All that a count of rows rests on is read: a
+/// body that is cut inside its rows must not pass for one without any.
+fn read_body(key: &MessageKey, seen: &Seen<'_>) -> Result<(bool, Body), String> {
+    let text = |error: FormatError| error.to_string();
+    let summed = check_crc(seen.key, seen.body).map_err(|error| error.to_string())?;
+    let body = match key.table {
+        None => Body::Changelog(Box::new(read_changelog(seen)?)),
+        Some(_) => {
+            let part = read_label(seen.body).map_err(text)?.part.unwrap_or(0);
+            Body::Rows { part, rows: format::staging_rows(seen.body).map_err(text)? }
+        }
+    };
+    Ok((summed, body))
 }
 
 /// What a changelog body says.

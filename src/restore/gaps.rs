@@ -1,30 +1,41 @@
 //! Deltas that cannot be restored: what `--readonly` prints (issue of the seed: which increments
 //! are missing). Pure; never asks a node.
 
+use std::fmt;
+
 use crate::model::{DeltaDate, DeltaNum};
-use crate::plan::shown;
 
 use super::contents::Contents;
+
+/// Numbers of deltas that are listed one by one in JSON; ranges have all of them.
+const LISTED: usize = 1000;
 
 /// Deltas without a complete increment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
     /// Nothing of them is there.
-    pub missing: Vec<DeltaNum>,
+    pub missing: Ranges,
     /// Something of them is there.
-    pub incomplete: Vec<DeltaNum>,
+    pub incomplete: Ranges,
 }
 
 impl Gaps {
-    /// Those from `from` to `to`, both included.
+    /// Those from `from` to `to`, both included. A key can name any number, so this takes as long
+    /// as there are increments, however far apart they are.
     pub fn between(contents: &Contents, from: DeltaNum, to: DeltaNum) -> Self {
         let mut gaps = Self::default();
-        for delta in (from.0..=to.0).map(DeltaNum) {
-            if contents.complete(delta).is_empty() {
-                let some = contents.has_some(delta);
-                if some { &mut gaps.incomplete } else { &mut gaps.missing }.push(delta);
+        let mut next = from.0;
+        for (delta, is_complete) in contents.deltas() {
+            if delta < from || delta > to {
+                continue;
             }
+            gaps.missing.push(next, delta.0.checked_sub(1));
+            if !is_complete {
+                gaps.incomplete.push(delta.0, Some(delta.0));
+            }
+            next = delta.0.saturating_add(1);
         }
+        gaps.missing.push(next, Some(to.0));
         gaps
     }
 
@@ -34,16 +45,66 @@ impl Gaps {
     }
 }
 
-impl std::fmt::Display for Gaps {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Gaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
-            parts.push(format!("no increment of delta {}", shown(&self.missing)));
+            parts.push(format!("no increment of delta {}", self.missing));
         }
         if !self.incomplete.is_empty() {
-            parts.push(format!("no complete increment of delta {}", shown(&self.incomplete)));
+            parts.push(format!("no complete increment of delta {}", self.incomplete));
         }
         f.write_str(&parts.join("; "))
+    }
+}
+
+/// Rising numbers of deltas as ranges: first and last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranges(Vec<(u64, u64)>);
+
+impl Ranges {
+    /// A single delta.
+    pub fn of(delta: DeltaNum) -> Self {
+        Self(vec![(delta.0, delta.0)])
+    }
+
+    /// Adds those from `first` to `last`, which lie behind all others; none where there are none.
+    fn push(&mut self, first: u64, last: Option<u64>) {
+        let Some(last) = last.filter(|last| first <= *last) else { return };
+        match self.0.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
+            _ => self.0.push((first, last)),
+        }
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        let counts = self.0.iter().map(|(first, last)| (last - first).saturating_add(1));
+        counts.fold(0, u64::saturating_add)
+    }
+
+    /// Their numbers, one by one.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().flat_map(|(first, last)| *first..=*last)
+    }
+}
+
+impl fmt::Display for Ranges {
+    /// As `1, 3 to 5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (first, last)) in self.0.iter().enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first} to {last}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,9 +157,9 @@ impl Report {
         if self.gaps.is_empty() {
             lines.push(format!("every delta from 0 to {newest} has a complete increment"));
         }
-        let mut list = |what: &str, deltas: &[DeltaNum]| {
+        let mut list = |what: &str, deltas: &Ranges| {
             if !deltas.is_empty() {
-                lines.push(format!("{what}: {}", shown(deltas)));
+                lines.push(format!("{what}: {deltas}"));
             }
         };
         list("missing", &self.gaps.missing);
@@ -108,12 +169,14 @@ impl Report {
 
     /// The document of `--output json`.
     pub fn to_json(&self) -> serde_json::Value {
-        let numbers = |deltas: &[DeltaNum]| deltas.iter().map(|delta| delta.0).collect::<Vec<_>>();
+        let numbers = |deltas: &Ranges| deltas.numbers().take(LISTED).collect::<Vec<_>>();
         serde_json::json!({
             "newestDelta": self.newest.map(|delta| delta.0),
             "basis": match self.basis { Basis::Node => "datamart", Basis::Topic => "topic" },
             "missing": numbers(&self.gaps.missing),
+            "missingCount": self.gaps.missing.count(),
             "incomplete": numbers(&self.gaps.incomplete),
+            "incompleteCount": self.gaps.incomplete.count(),
         })
     }
 }

@@ -209,26 +209,33 @@ impl Stream {
     }
 }
 
-/// Streams 1 to the promised number; of another tool also 0 to one less.
+/// Streams 1 to the promised number; of another tool also 0 to one less. What a key promises can be
+/// any number, so they are compared as ranges.
 fn wrong_streams(streams: &[&Stream], writer: Writer) -> Option<(Kind, String)> {
     let total = u64::from(streams[0].total);
     let numbers: BTreeSet<u64> = streams.iter().map(|s| u64::from(s.number.0)).collect();
     let from_zero = writer == Writer::Other && numbers.contains(&0);
-    let wanted: BTreeSet<u64> =
-        if from_zero { (0..total).collect() } else { (1..=total).collect() };
+    let first = u64::from(!from_zero);
+    let end = first + total;
     if streams.iter().any(|stream| u64::from(stream.total) != total) {
         return Some((Kind::Differs, "streams promise different numbers of streams".to_owned()));
     }
-    let list = |numbers: Vec<&u64>| {
-        ranges(&numbers.into_iter().map(|number| (*number, *number)).collect::<Vec<_>>())
-    };
-    let missing: Vec<_> = wanted.difference(&numbers).collect();
-    if !missing.is_empty() {
-        return Some((Kind::Lost, format!("of {total} streams, {} are not there", list(missing))));
+    let mut missing = Vec::new();
+    let mut next = first;
+    for number in numbers.range(first..end).copied().chain([end]) {
+        if next < number {
+            missing.push((next, number - 1));
+        }
+        next = number + 1;
     }
-    let extra: Vec<_> = numbers.difference(&wanted).collect();
+    if !missing.is_empty() {
+        let text = format!("of {total} streams, {} are not there", ranges(&missing));
+        return Some((Kind::Lost, text));
+    }
+    let extra: Vec<_> = numbers.into_iter().filter(|n| !(first..end).contains(n)).collect();
+    let list = || ranges(&extra.iter().map(|n| (*n, *n)).collect::<Vec<_>>());
     (!extra.is_empty())
-        .then(|| (Kind::Extra, format!("there should be {total} streams, not {}", list(extra))))
+        .then(|| (Kind::Extra, format!("there should be {total} streams, not {}", list())))
 }
 
 /// Where a table is not what its manifest says. Rows of a damaged increment are not compared: what
@@ -245,7 +252,7 @@ fn unlike(table: &TableManifest, streams: &[&Stream], is_damaged: bool) -> Vec<(
     let chunks: Vec<u64> = streams.iter().map(|stream| stream.chunks.max()).collect();
     compare("chunks", format!("{:?}", table.chunks), format!("{chunks:?}"));
     if !is_damaged {
-        let rows: u64 = streams.iter().map(|stream| stream.records).sum();
+        let rows = streams.iter().map(|stream| stream.records).fold(0, u64::saturating_add);
         let promised = table.rows_added.saturating_add(table.rows_removed);
         compare("rows", promised.to_string(), rows.to_string());
         let parts: Vec<u64> =

@@ -166,7 +166,8 @@ impl Verifier {
             let schema = self.schema(audit.schema);
             self.streams[stream].schema = Some(schema);
         }
-        self.streams[stream].records += audit.records;
+        let records = &mut self.streams[stream].records;
+        *records = records.saturating_add(audit.records);
         if !is_sound {
             return;
         }

@@ -155,7 +155,7 @@ impl Verifier {
             of_other_tools: all.iter().filter(|i| i.writer == Writer::Other).count() as u64,
             messages: all.iter().map(|i| i.messages).sum(),
             bytes: all.iter().map(|i| i.bytes).sum(),
-            rows: rows.map(|(_, rows)| *rows).sum(),
+            rows: rows.map(|(_, rows)| *rows).fold(0, u64::saturating_add),
         }
     }
 }

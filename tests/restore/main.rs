@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
 
+mod damage;
 mod history;
 mod judge;
 mod refusals;

@@ -61,7 +61,7 @@ fn as_the_older_tool(message: &Message, seed: u64) -> Message {
     Message { partition: message.partition, key, body }
 }
 
-fn rewrite(scenario: &Scenario) {
+pub fn rewrite(scenario: &Scenario) {
     let mut inner = scenario.memory.lock();
     let written = std::mem::take(&mut inner.topic);
     let mut topic = vec![Vec::new(); written.len()];

@@ -233,13 +233,13 @@ fn of_another_tool(topic: &Topic) -> Topic {
 }
 
 /// The same record under a schema with white space and another sync marker.
-fn with_other_marker(key: &[u8]) -> Vec<u8> {
+pub fn with_other_marker(key: &[u8]) -> Vec<u8> {
     let header = deltakeep::format::container::Header::read(key).unwrap();
     let schema = header.schema().unwrap().replace(',', ", ");
     rebuilt(&schema, &header, key)
 }
 
-fn without_label(body: &[u8]) -> Vec<u8> {
+pub fn without_label(body: &[u8]) -> Vec<u8> {
     let header = deltakeep::format::container::Header::read(body).unwrap();
     rebuilt(header.schema().unwrap(), &header, body)
 }

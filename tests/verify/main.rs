@@ -8,6 +8,7 @@ mod damage;
 mod engine;
 mod foreign;
 mod history;
+mod hostile;
 #[path = "../support/resealed.rs"]
 mod resealed;
 mod topic;

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::extract::SourceError;
     use crate::model::{DeltaNum, TableName};
-    use crate::restore::gaps::Gaps;
+    use crate::restore::gaps::{Gaps, Ranges};
 
     fn of(fault: Fault, touched: bool) -> Failure {
         of_restore(&RunError { fault, touched, complete: false, unreleased: false }, None)
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_the_topic_lacks_is_4_and_what_somebody_did_to_the_target_is_6_or_7() {
-        let gaps = Gaps { missing: vec![DeltaNum(3)], incomplete: vec![] };
+        let gaps = Gaps { missing: Ranges::of(DeltaNum(3)), ..Gaps::default() };
         let choice = NoChoice::Gaps(gaps);
         let failure = of(Wanting::Choice { choice, damage: vec![] }.into(), false);
         assert_eq!(failure.code, ExitCode::Wanting);
