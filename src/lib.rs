@@ -4,7 +4,8 @@
 //! The modules are the stages of the flow: [`plan`] says what is to be done, [`extract`] reads it
 //! from the node, [`mod@format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
-//! [`backup`] joins them. [`verify`] reads a topic back. [`model`] is the vocabulary. See ARCHITECTURE.md.
+//! [`backup`] joins them. [`verify`] reads a topic back, [`restore`] brings a datamart back from it,
+//! and [`drill`] proves that. [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod backup;
 pub mod catalog;
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod deliver;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod drill;
 pub mod extract;
 pub mod format;
 pub mod journal;

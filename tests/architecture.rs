@@ -3,6 +3,8 @@
 //! beyond those; to change who may use whom, change the table. The resume tables of the same
 //! document are held to in `architecture/resume_tables.rs`.
 
+#[path = "architecture/drill_table.rs"]
+mod drill_table;
 #[path = "architecture/restore_table.rs"]
 mod restore_table;
 #[path = "architecture/resume_tables.rs"]

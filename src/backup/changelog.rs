@@ -151,7 +151,7 @@ fn table_manifest(state: &State, pair: &Pair) -> TableManifest {
             let ends = |part: Option<&AttemptState>| part.map_or(0, |part| part.ends.iter().sum());
             state.parts_of(&pair.key()).map(ends).to_vec()
         }),
-        check_sum_columns: check_sum.is_some().then(|| pair.sum_columns()),
+        check_sum_columns: check_sum.is_some().then(|| pair.table.sum_columns()),
         check_sum,
         check_sum_snapshot,
         exact: added + removed == 0 || keys::is_exact(state, pair),

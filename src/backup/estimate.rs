@@ -7,7 +7,6 @@ use crate::plan;
 
 use super::context::{Context, World};
 use super::fault::Fault;
-use super::pair;
 use super::planning::Draft;
 use super::unload;
 
@@ -144,7 +143,7 @@ impl<W: World> Asker<'_, W> {
             return Ok(true);
         }
         self.count_question()?;
-        let columns = pair::sum_columns(table);
+        let columns = table.sum_columns();
         let sums = self.run.world.node().table_sums(delta, table, &columns, false).await?;
         Ok(sums.changes.as_deref() != Some("0"))
     }

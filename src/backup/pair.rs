@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::extract::{Node, Sums};
 use crate::journal::{Fact, StreamKey};
-use crate::model::{AttemptName, ColumnType, Delta, IncrementId, StreamNumber, Table};
+use crate::model::{AttemptName, Delta, IncrementId, StreamNumber, Table};
 
 use super::context::{Context, Settings, World};
 use super::decide::{PairDecision, StreamWork, decide_pair};
@@ -53,18 +53,6 @@ impl Pair {
         let (delta, issue, table) = self.key();
         StreamKey { delta, issue, table: Some(table), stream }
     }
-
-    /// Columns that sums are computed over: datasources print floating numbers differently (D4.5).
-    pub fn sum_columns(&self) -> Vec<String> {
-        sum_columns(&self.table)
-    }
-}
-
-/// As [`Pair::sum_columns`].
-pub fn sum_columns(table: &Table) -> Vec<String> {
-    let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
-    let columns = table.columns.iter().filter(|c| exact(c.kind));
-    columns.map(|column| column.name.clone()).collect()
 }
 
 /// What opening a pair leads to.
@@ -124,7 +112,7 @@ async fn ask_sums<W: World>(run: &Context<W>, pair: &Pair) -> Result<bool, Fault
     let sums = if pair.delta_is_empty {
         Sums { changes: zero.clone(), snapshot: None }
     } else {
-        let columns = pair.sum_columns();
+        let columns = pair.table.sum_columns();
         run.world.node().table_sums(pair.delta.num, &pair.table, &columns, true).await?
     };
     let empty = sums.changes == zero;

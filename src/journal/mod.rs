@@ -1,11 +1,14 @@
 //! The journal: what a run has done, remembered across its deaths. Owns the trait and its error;
-//! the records are in [`record`] and [`restore_record`], the store in `sled_store`. Never reads a clock.
+//! the records are in [`record`], [`restore_record`] and [`drill_record`], the store in `sled_store`.
+//! Never reads a clock.
 
+pub mod drill_record;
 pub mod envelope;
 pub mod record;
 pub mod restore_record;
 pub mod sled_store;
 
+pub use drill_record::{DrillFact, DrillShape, Place};
 pub use record::{Fact, Progress, Record, Saved, Shape, StreamKey, Tally};
 pub use restore_record::{RestoreFact, RestoreShape};
 

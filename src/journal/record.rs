@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::drill_record::DrillFact;
 use super::restore_record::RestoreFact;
 use crate::model::{
     Attempt, AttemptName, Datasource, Delta, DeltaNum, KeyCounts, LockCode, Offset, Owner, Part,
@@ -254,6 +255,8 @@ pub enum Fact {
         /// The table.
         table: TableName,
     },
+    /// A transition of a drill: the store is of that kind then, and holds its restore's, too.
+    Drill(DrillFact),
 }
 
 /// What a journal holds of the run that is not ended.

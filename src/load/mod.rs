@@ -83,6 +83,12 @@ pub trait Target: Node {
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 }
 
+/// A datamart that was made to be dropped again. A trait of its own, so that no restore can.
+pub trait Scratch: Target {
+    /// DROP DATABASE, with everything in it.
+    fn drop_datamart(&self) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
 /// Load topics. Each is used once: a node takes a topic that it has read before for an empty one.
 pub trait Loads: Send + Sync + 'static {
     /// What fills one.

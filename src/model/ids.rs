@@ -31,6 +31,10 @@ number! {
     DeltaDate(i64)
 }
 number! {
+    /// A time of day here: microseconds since 1970-01-01 UTC, by this host's clock.
+    Moment(i64)
+}
+number! {
     /// Number of a stream inside one (delta, table), from 1 (seed, "streamNumber").
     StreamNumber(u32)
 }

@@ -13,7 +13,7 @@ pub use change::{Change, ChangeLog};
 pub use delta::Delta;
 pub use ids::{
     Attempt, AttemptName, ChunkNumber, Datamart, DatamartError, Datasource, DeltaDate, DeltaNum,
-    IncrementId, Offset, Partition, RunId, StreamNumber, TableName,
+    IncrementId, Moment, Offset, Partition, RunId, StreamNumber, TableName,
 };
 pub use key::{MessageKey, MessageType};
 pub use lock_code::LockCode;

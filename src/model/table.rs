@@ -59,3 +59,12 @@ pub struct Table {
     #[serde(skip)]
     pub primary_key: Vec<String>,
 }
+
+impl Table {
+    /// Columns that sums are computed over: datasources print floating numbers differently (D4.5).
+    pub fn sum_columns(&self) -> Vec<String> {
+        let exact = |kind| !matches!(kind, ColumnType::Float | ColumnType::Double);
+        let columns = self.columns.iter().filter(|c| exact(c.kind));
+        columns.map(|column| column.name.clone()).collect()
+    }
+}

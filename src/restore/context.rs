@@ -58,6 +58,8 @@ pub struct Settings {
     pub pause: Duration,
     /// How long operations of a dead client are waited for.
     pub patience: Duration,
+    /// The owner marker stays at the end: a drill's scratch is marked until it is dropped.
+    pub keep_marker: bool,
     /// Numbers that nobody else has.
     pub nonce: Arc<dyn Fn() -> u64 + Send + Sync>,
 }

@@ -21,6 +21,7 @@ pub mod rename;
 pub mod replay;
 mod run;
 mod state;
+mod taken;
 mod watch;
 
 pub use choose::Wanted;
@@ -30,4 +31,5 @@ pub use decide::{Decision, Look, decide};
 pub use fault::{Disagreement, Fault, Holder, Refusal, RunError, Wanting};
 pub use run::{Draft, Restore, Summary};
 pub use state::{Chosen, Fate, Load, Planned, Started, State};
+pub use taken::{Taken, TakenDelta};
 pub use watch::{Amount, Event, Unwatched, Watch};

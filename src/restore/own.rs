@@ -49,7 +49,7 @@ pub async fn require_ours<W: World>(run: &Context<W>) -> Result<(), Fault> {
 }
 
 /// Rolls our hot delta back and drops our marker, in this order: a hot delta without our marker is
-/// somebody else's. Where the marker is not ours nothing is touched.
+/// somebody else's. Where the marker is not ours nothing is touched; where it is to be kept, it is.
 ///
 /// # Errors
 /// The node's; marker and hot delta may then still be there.
@@ -69,7 +69,10 @@ pub async fn release<W: World>(run: &Context<W>) -> Result<(), Fault> {
         }
         run.note(RestoreFact::DeltaGivenUp { delta })?;
     }
-    Ok(target.unmark().await?)
+    if !run.settings.keep_marker {
+        target.unmark().await?;
+    }
+    Ok(())
 }
 
 /// How often a ROLLBACK is sent that the node began and did not end.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::extract::Node;
 use crate::load::Target;
-use crate::model::{Delta, DeltaDate, DeltaNum};
+use crate::model::{Delta, DeltaDate, DeltaNum, Owner};
 
 use super::context::{Context, World};
 use super::dates::{Dates, dates};
@@ -52,7 +52,7 @@ async fn check_existing<W: World>(
     first: DeltaNum,
 ) -> Result<Option<Delta>, Fault> {
     let target = run.world.target();
-    own::is_ours(run).await?;
+    let marked = own::is_ours(run).await?;
     if let Some(hot) = target.hot().await? {
         return Err(Refusal::Hot { delta: hot.num }.into());
     }
@@ -64,7 +64,8 @@ async fn check_existing<W: World>(
     let newest = newest_closed(target).await?;
     match newest {
         None if first == DeltaNum(0) => {
-            let entities = target.entities().await?;
+            let mut entities = target.entities().await?;
+            entities.retain(|name| !(marked && name == Owner::MARKER));
             if !entities.is_empty() {
                 return Err(Refusal::NotEmpty { what: entities.join(", ") }.into());
             }

@@ -58,7 +58,7 @@ pub struct Draft {
 
 /// A restore, ready to go.
 pub struct Restore<W: World> {
-    run: Arc<Context<W>>,
+    pub(super) run: Arc<Context<W>>,
 }
 
 impl<W: World> Restore<W> {
@@ -264,7 +264,7 @@ impl<W: World> Restore<W> {
     }
 }
 
-fn untouched(fault: Fault) -> RunError {
+pub(super) fn untouched(fault: Fault) -> RunError {
     RunError { fault, touched: false, complete: false, unreleased: false }
 }
 

@@ -2,6 +2,7 @@
 //! a journal, and a fuse that stops a run at any effect. Compiled always because integration tests
 //! cannot see `cfg(test)`; no part of the product uses it.
 
+mod drill;
 mod fuse;
 mod journal;
 mod node;
@@ -12,10 +13,11 @@ mod topic;
 mod unload;
 mod world;
 
+pub use drill::{DrillWorld, MemoryReports};
 pub use fuse::Fuse;
 pub use journal::MemoryJournal;
 pub use rows::{TestRow, read_rows, staging_body};
 pub use store::{Store, Version};
-pub use target::{MemoryTarget, RestoreWorld, TargetFaults, table};
+pub use target::{Intruder, MemoryTarget, RestoreWorld, TargetFaults, table};
 pub use topic::Stored;
 pub use world::{Faults, Inner, Memory, MemoryWorld};

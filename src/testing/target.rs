@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::extract::{Allow, Count, Deny, Mark, Marker, Node, SourceError, Sums, Tables};
-use crate::load::{Hot, LoadWriter, Loads, Target};
+use crate::load::{Hot, LoadWriter, Loads, Scratch, Target};
 use crate::model::{
     AttemptName, ChangeLog, Column, ColumnType, Datasource, Delta, DeltaDate, DeltaNum, LockCode,
     Owner, RunId, Table, TableName,
@@ -34,11 +34,15 @@ pub struct TargetFaults {
     pub bad_topics: u64,
 }
 
+/// Somebody else at work: sees the name of each answer and can change the store behind it.
+pub type Intruder = Box<dyn FnMut(&str, &mut Store) + Send>;
+
 /// The target in memory; clones share it.
 #[derive(Clone)]
 pub struct MemoryTarget {
     memory: Memory,
     store: Arc<Mutex<(Store, TargetFaults)>>,
+    intruder: Arc<Mutex<Option<Intruder>>>,
 }
 
 type Answered<T> = Result<T, SourceError>;
@@ -50,7 +54,7 @@ fn refused(statement: &str, message: String) -> SourceError {
 impl MemoryTarget {
     /// A node without the datamart, that burns the fuse of `memory`.
     pub fn new(memory: &Memory) -> Self {
-        Self { memory: memory.clone(), store: Arc::default() }
+        Self { memory: memory.clone(), store: Arc::default(), intruder: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, (Store, TargetFaults)> {
@@ -67,6 +71,11 @@ impl MemoryTarget {
         self.lock().1 = faults;
     }
 
+    /// Lets somebody else work on it, after each answer; nobody any more where none is given.
+    pub fn set_intruder(&self, intruder: Option<Intruder>) {
+        *self.intruder.lock().unwrap_or_else(PoisonError::into_inner) = intruder;
+    }
+
     fn chance(&self, percent: impl Fn(TargetFaults) -> u64) -> bool {
         let percent = percent(self.lock().1);
         self.memory.lock().chance(percent)
@@ -74,6 +83,14 @@ impl MemoryTarget {
 
     /// A statement whose answer can be lost after its effect.
     async fn ask<R>(&self, name: &str, effect: impl FnOnce(&mut Store) -> R) -> Answered<R> {
+        let effect = |store: &mut Store| {
+            let answer = effect(store);
+            let mut intruder = self.intruder.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(intruder) = intruder.as_mut() {
+                intruder(name, store);
+            }
+            answer
+        };
         let answer = self.memory.call(name, |_| self.with(effect)).await;
         match self.chance(|faults| faults.lost_answers) {
             true => Err(SourceError::Unreachable { node: "memory".into(), reason: name.into() }),
@@ -237,7 +254,8 @@ impl Target for MemoryTarget {
     async fn entities(&self) -> Answered<Vec<String>> {
         self.ask("entities", |store| {
             let names = store.tables.keys().chain(&store.views).chain(&store.uploads);
-            names.cloned().collect()
+            let marker = store.marker.as_ref().map(|_| Owner::MARKER.to_owned());
+            names.cloned().chain(marker).collect()
         })
         .await
     }
@@ -322,6 +340,21 @@ impl Target for MemoryTarget {
     async fn drop_upload(&self, name: &AttemptName) -> Answered<()> {
         self.ask("drop upload", |store| {
             store.uploads.remove(&name.0);
+        })
+        .await
+    }
+}
+
+impl Scratch for MemoryTarget {
+    async fn drop_datamart(&self) -> Answered<()> {
+        self.tell("drop datamart", |store| match store.exists {
+            false => Err("Database db does not exist".to_owned()),
+            true => {
+                let (topics, used) =
+                    (std::mem::take(&mut store.topics), std::mem::take(&mut store.used));
+                *store = Store { topics, used, ..Store::default() };
+                Ok(())
+            }
         })
         .await
     }

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use deltakeep::journal::drill_record::{Doing, Failing, PairCompared, Span, Sums, Told};
 use deltakeep::journal::envelope::{EnvelopeError, FORMAT, decode, encode};
 use deltakeep::journal::{
-    Fact, Progress, Record, RestoreFact, RestoreShape, Shape, StreamKey, Tally,
+    DrillFact, DrillShape, Fact, Place, Progress, Record, RestoreFact, RestoreShape, Shape,
+    StreamKey, Tally,
 };
 use deltakeep::model::{
     Attempt, AttemptName, Column, ColumnType, Datamart, Datasource, Delta, DeltaDate, DeltaNum,
-    KeyCounts, LockCode, Offset, Owner, Part, Partition, RunId, StreamNumber, Table, TableName,
+    KeyCounts, LockCode, Moment, Offset, Owner, Part, Partition, RunId, StreamNumber, Table,
+    TableName,
 };
 use uuid::Uuid;
 
@@ -160,8 +163,7 @@ fn in_parts() -> Vec<(&'static str, Fact)> {
     ]
 }
 
-fn restoring() -> Vec<(&'static str, Fact)> {
-    let (name, delta, table) = (attempt().name, DeltaNum(3), TableName("sales".into()));
+fn restore_started() -> RestoreFact {
     let shape = RestoreShape {
         source: "marketing".into(),
         target: "copy".into(),
@@ -172,10 +174,15 @@ fn restoring() -> Vec<(&'static str, Fact)> {
         accept_differences: true,
     };
     let owner = Owner { run: run(), day: 9, started: "20261121t0525z".into() };
+    RestoreFact::Started { owner, topic: "backup".into(), shape }
+}
+
+fn restoring() -> Vec<(&'static str, Fact)> {
+    let (name, delta, table) = (attempt().name, DeltaNum(3), TableName("sales".into()));
     let increment = deltakeep::model::IncrementId::of(run(), delta, 1);
     let date = DeltaDate(1_795_000_000_000_000);
     let facts = [
-        ("restore_started", RestoreFact::Started { owner, topic: "backup".into(), shape }),
+        ("restore_started", restore_started()),
         ("restore_delta_chosen", RestoreFact::DeltaChosen { delta, increment, date }),
         ("restore_planned", RestoreFact::Planned { ends: vec![Offset(300)], trailing: true }),
         ("restore_skipped", RestoreFact::Skipped { num: 300 }),
@@ -196,13 +203,73 @@ fn restoring() -> Vec<(&'static str, Fact)> {
     facts.into_iter().map(|(name, fact)| (name, Fact::Restore(fact))).collect()
 }
 
+fn drilling() -> Vec<(&'static str, Fact)> {
+    let (delta, table, date) = (DeltaNum(3), TableName("sales".into()), DeltaDate(1 << 50));
+    let place = |node: &str| Place { node: node.into(), datamart: "marketing".into() };
+    let RestoreFact::Started { owner, topic, shape: restore } = restore_started() else {
+        unreachable!()
+    };
+    let shape = DrillShape {
+        source: place("node:9090"),
+        scratch: place("other:9090"),
+        keep: true,
+        report: Some("/var/lib/drill".into()),
+        restore,
+    };
+    let at = Moment(1_795_000_000_000_001);
+    let message = Some((Partition(2), Offset(300)));
+    let failing =
+        Failing { text: "lost".into(), delta: Some(delta), table: Some(table.clone()), message };
+    let span = |doing, table| {
+        let (from, to) = (Moment(300), Moment(70_000));
+        DrillFact::Spent(Span { doing, delta, table, from, to, rows: 9, bytes: 1 << 40 })
+    };
+    let sums = Sums {
+        manifest: Told::Sum("12".into()),
+        scratch: Told::Refused("no".into()),
+        source: Told::NoDelta,
+    };
+    let others = Sums { manifest: Told::NoSum, scratch: Told::NoTable, source: Told::NoSum };
+    let pair = PairCompared {
+        table: table.clone(),
+        rows: 5,
+        exact: true,
+        changes: sums,
+        snapshot: others,
+    };
+    let (backup, scratch, source) = (date, Some(date), None);
+    let compared = DrillFact::DeltaCompared { delta, backup, scratch, source, pairs: vec![pair] };
+    let names = |name: &str| vec![name.to_owned()];
+    let (backup, scratch, source) = (names("a"), names("b"), vec![]);
+    let facts = [
+        ("drill_started", DrillFact::Started { owner, topic, shape: Box::new(shape), at }),
+        ("drill_resumed", DrillFact::Resumed { at }),
+        ("drill_scratch_intended", DrillFact::ScratchIntended),
+        ("drill_scratch_owned", DrillFact::ScratchOwned { at }),
+        ("drill_started_over", DrillFact::StartedOver),
+        ("drill_spent_delta", span(Doing::Delta, None)),
+        ("drill_spent_fill", span(Doing::Fill, Some(table.clone()))),
+        ("drill_spent_load", span(Doing::Load, Some(table))),
+        ("drill_spent_rolled_back", span(Doing::RolledBack, None)),
+        ("drill_restored", DrillFact::Restored { at, failing: None }),
+        ("drill_restored_in_part", DrillFact::Restored { at, failing: Some(failing) }),
+        ("drill_entities", DrillFact::EntitiesCompared { backup, scratch, source }),
+        ("drill_delta_compared", compared),
+        ("drill_compared", DrillFact::Compared { at, newest: Some((delta, date)) }),
+        ("drill_drop_intended", DrillFact::DropIntended),
+        ("drill_scratch_done", DrillFact::ScratchDone { at, dropped: true }),
+    ];
+    facts.into_iter().map(|(name, fact)| (name, Fact::Drill(fact))).collect()
+}
+
 /// One record of each kind, by name.
 fn samples() -> Vec<(&'static str, Record)> {
     let facts = planning().into_iter().chain(working()).chain(in_parts());
     let mut samples: Vec<_> = facts.map(|(name, fact)| (name, Record::Fact(fact))).collect();
     samples.push(("progress", progress()));
     samples.push(("horizon", Record::Horizon(vec![Offset(0), Offset(-1), Offset(i64::MAX)])));
-    samples.extend(restoring().into_iter().map(|(name, fact)| (name, Record::Fact(fact))));
+    let later = restoring().into_iter().chain(drilling());
+    samples.extend(later.map(|(name, fact)| (name, Record::Fact(fact))));
     samples
 }
 

@@ -76,6 +76,7 @@ async fn restore(rig: &Rig, history: &mut History) -> Summary {
         retries: 0,
         pause: Duration::from_millis(50),
         patience: Duration::from_secs(60),
+        keep_marker: false,
         nonce: Arc::new(|| Uuid::new_v4().as_u64_pair().0),
     };
     let journal = MemoryJournal::new(&Memory::new(1));

@@ -171,6 +171,7 @@ impl Scenario {
             retries: 3,
             pause: Duration::from_millis(1),
             patience: Duration::from_secs(60),
+            keep_marker: false,
             nonce: Arc::new(move || memory.lock().random()),
         }
     }

@@ -99,6 +99,7 @@ impl Job {
             retries: self.retries,
             pause: Duration::from_secs(2),
             patience: PATIENCE,
+            keep_marker: false,
             nonce: Arc::new(|| Uuid::new_v4().as_u64_pair().0),
         }
     }

@@ -11,7 +11,7 @@ use super::reply::{BadValue, Row};
 use super::{ACTIVE, ProstoreNode, entities, refusal, unless_refused};
 use crate::extract::SourceError;
 use crate::extract::sql;
-use crate::load::{Hot, Target};
+use crate::load::{Hot, Scratch, Target};
 use crate::model::{AttemptName, Datasource, DeltaDate, DeltaNum, Table, TableName};
 
 /// An entry of the JSON text in GET_DELTA_HOT's `write_op_finished`.
@@ -110,6 +110,12 @@ impl Target for ProstoreNode {
     async fn drop_upload(&self, name: &AttemptName) -> Result<(), SourceError> {
         let sql = self.checked(sql::drop_upload(self.datamart(), name))?;
         self.drop_table(&sql).await
+    }
+}
+
+impl Scratch for ProstoreNode {
+    async fn drop_datamart(&self) -> Result<(), SourceError> {
+        self.http.command_of_none(&sql::drop_datamart(self.datamart())).await.map(drop)
     }
 }
 

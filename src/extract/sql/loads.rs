@@ -15,6 +15,11 @@ pub fn create_datamart(datamart: &Datamart) -> String {
     format!("CREATE DATABASE {datamart}")
 }
 
+/// DROP DATABASE, with all it holds.
+pub fn drop_datamart(datamart: &Datamart) -> String {
+    format!("DROP DATABASE {datamart}")
+}
+
 /// GET_DELTA_HOT: it takes the datamart from the request.
 pub fn delta_hot() -> String {
     "GET_DELTA_HOT()".to_owned()

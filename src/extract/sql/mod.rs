@@ -12,8 +12,8 @@ use crate::model::{Datasource, Table};
 
 pub use keys::{count, count_part, unload_part};
 pub use loads::{
-    BadDate, begin_delta, commit_delta, create_datamart, create_upload, delta_hot, drop_upload,
-    erase_change, load, rollback_delta, write_operations,
+    BadDate, begin_delta, commit_delta, create_datamart, create_upload, delta_hot, drop_datamart,
+    drop_upload, erase_change, load, rollback_delta, write_operations,
 };
 pub use names::BadName;
 
