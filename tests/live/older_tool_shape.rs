@@ -12,6 +12,9 @@ use crate::sandbox::Sandbox;
 use crate::support::{block_on, delete_topic, kafka, unique};
 use crate::verify::{document, send, topic};
 
+/// What is done to the messages of a topic.
+type Damage = fn(&mut Vec<Line>);
+
 /// A new topic of two partitions with these messages.
 fn write(lines: &[Line]) -> String {
     let name = unique("older");
@@ -73,7 +76,7 @@ fn damaged_messages_of_another_tool_are_not_restored_in_silence() {
     let keep = Keep::new(folder.path(), &node.address, "sourcedb");
     let whole = sourcedb();
     // The second message has rows of a stream with more: what of it is done to it must be seen.
-    let damages: [(&str, fn(&mut Vec<Line>)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("lost", |lines| drop(lines.remove(1))),
         ("cut", |lines| {
             let length = lines[1].2.len();
