@@ -12,6 +12,9 @@ mod faults;
 mod fire;
 mod gaps;
 mod kill;
+#[path = "../support/older_tool.rs"]
+mod older_tool;
+mod older_tool_shape;
 mod operator;
 mod parts;
 #[path = "../support/process.rs"]
