@@ -58,6 +58,7 @@ fn settings(topic: &str) -> Settings {
         },
         wanted: Wanted::default(),
         dates: Dates::Keep,
+        keep_marker: false,
         skip: BTreeSet::new(),
         // A repetition would be measured as if it were slowness.
         retries: 0,
