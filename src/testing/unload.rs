@@ -232,7 +232,7 @@ impl Source for Memory {
         let (wait, fails) = {
             let mut inner = self.lock();
             let Faults { slow_discards, failed_discards, .. } = inner.faults;
-            (slow_discards.max(u64::from(inner.chance(50))), inner.chance(failed_discards))
+            (slow_discards.max(u64::from(inner.lets_others(50))), inner.chance(failed_discards))
         };
         if wait > 0 {
             tokio::time::sleep(Duration::from_millis(wait)).await;

@@ -129,7 +129,7 @@ pub async fn back_up_some(
             datasource: None,
             datasource_fallback: false,
             chunk_size: 1 + self::random(memory, 9) as u32,
-            threads: 1 + self::random(memory, 8) as u32,
+            threads: 1 + self::random(memory, 3) as u32,
             partitions,
             checksums: true,
             asked,

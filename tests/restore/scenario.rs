@@ -83,7 +83,7 @@ impl Scenario {
         let shape = RestoreShape {
             source: "db".into(),
             target: if history::random(&memory, 2) == 0 { "db" } else { "copy" }.into(),
-            threads: 1 + history::random(&memory, 8) as u32,
+            threads: 1 + history::random(&memory, 3) as u32,
             partitions: 1,
             message_limit: None,
             datasource: None,
