@@ -8,6 +8,7 @@ mod catalog;
 mod chance;
 mod cleanup;
 mod command_line;
+mod drill;
 mod faults;
 mod fire;
 mod gaps;
