@@ -12,3 +12,4 @@ mod restore;
 mod scenario;
 mod stops;
 mod strangers;
+mod sweep;
