@@ -5,34 +5,25 @@
 #[allow(dead_code, reason = "what memory and the journal took is told elsewhere")]
 #[path = "shared/measure.rs"]
 mod measure;
+#[path = "shared/node.rs"]
+mod node;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use measure::median;
-use serde_json::json;
+use node::{Node, PROGRAM, quiet};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_deltakeep");
 const STARTS: usize = 101;
 const ROUNDS: usize = 5;
 const TABLES: usize = 24;
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let node = Node::start(folder.path());
-    node.fill();
+    let node = Node::start(folder.path(), "slow-unload=200@always");
+    node.fill(TABLES, 1);
     threads(&node, folder.path());
     starts(&folder.path().join("state-4-0"));
-}
-
-/// A command that neither reads settings of ours nor prints into the table.
-fn quiet(words: &[&str], state: &Path) -> Command {
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).env_clear().env("HOME", state).env("DELTAKEEP_STATE_DIR", state);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
 }
 
 fn starts(state: &Path) {
@@ -94,56 +85,4 @@ fn threads(node: &Node, folder: &Path) {
         println!("{name:32} {:>22}", range(median(spent)));
     }
     println!("{:32} {:>22}   claim: at least 3", "four threads / one", range(ratio));
-}
-
-/// A sandbox node with a slow connector.
-struct Node {
-    child: Child,
-    address: String,
-    kafka: String,
-}
-
-impl Node {
-    fn start(folder: &Path) -> Self {
-        let kafka = std::env::var("DELTAKEEP_TEST_KAFKA");
-        let kafka = kafka.expect("DELTAKEEP_TEST_KAFKA is not set; use scripts/bench");
-        let data = folder.join("node");
-        let mut command = Command::new(PROGRAM);
-        command.args(["sandbox", "--listen", "127.0.0.1:0", "--kafka", &kafka, "--data"]);
-        command.arg(data).args(["--fault", "slow-unload=200@always"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the sandbox starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("its stdout");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let address = line.trim().rsplit_once("http://").expect("an address").1.to_owned();
-        Self { child, address, kafka }
-    }
-
-    /// One delta with few rows in each of the tables.
-    fn fill(&self) {
-        self.sql("", "CREATE DATABASE d");
-        let columns = "(id bigint not null, v varchar, PRIMARY KEY (id)) DISTRIBUTED BY (id)";
-        (0..TABLES).for_each(|n| self.sql("d", &format!("CREATE TABLE t{n} {columns}")));
-        self.sql("d", "BEGIN DELTA");
-        (0..TABLES).for_each(|n| self.sql("d", &format!("SANDBOX_FILL(t{n}, 9)")));
-        self.sql("d", "COMMIT DELTA");
-    }
-
-    fn sql(&self, datamart: &str, sql: &str) {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let body = json!({ "sql": sql, "datamartMnemonic": datamart }).to_string();
-        let request = reqwest::Client::new().post(format!("http://{}/query/execute", self.address));
-        let request = request.header("content-type", "application/json").body(body);
-        let answer = runtime.block_on(request.send()).expect("an answer");
-        assert!(answer.status().is_success(), "{sql}");
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -15,6 +15,8 @@ use crate::measure::{Mark, Spent};
 
 /// As the sink has it.
 const UNDER_WAY: usize = 2 << 20;
+/// As load topics have it.
+const LOADS_UNDER_WAY: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the copy is made.
@@ -23,7 +25,11 @@ pub enum Way {
     /// With our clients' settings: transactions of the same size, the same bytes under way.
     Same,
     /// Idempotent, without transactions, everything else as the library has it.
+    #[allow(dead_code, reason = "the restore's benchmark has no use for it")]
     Library,
+    /// As load topics are filled: without transactions and keys.
+    #[allow(dead_code, reason = "only the restore's benchmark fills load topics")]
+    Load,
 }
 
 /// Copies the only partition to partition 0 of `to`.
@@ -37,12 +43,17 @@ pub fn copy(cluster: &Cluster, filled: &Filled, to: &str, way: Way) -> Spent {
         let message = consumer.poll(PATIENCE).expect("a message in time").expect("a message");
         let (key, body) =
             (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
-        if way == Way::Same {
-            open.begin(&producer);
-            flow.wait(UNDER_WAY.saturating_sub(body.len()));
+        match way {
+            Way::Same => {
+                open.begin(&producer);
+                flow.wait(UNDER_WAY.saturating_sub(body.len()));
+            }
+            Way::Load => flow.wait(LOADS_UNDER_WAY.saturating_sub(body.len())),
+            Way::Library => {}
         }
         flow.enter(body.len());
-        let record = BaseRecord::with_opaque_to(to, body.len()).partition(0).key(key).payload(body);
+        let record = BaseRecord::with_opaque_to(to, body.len()).partition(0).payload(body);
+        let record = if way == Way::Load { record } else { record.key(key) };
         producer.send(record).map_err(|(error, _)| error).expect("the queue has room");
         open.bytes += body.len();
         if way == Way::Same && open.is_due() {
@@ -52,6 +63,10 @@ pub fn copy(cluster: &Cluster, filled: &Filled, to: &str, way: Way) -> Spent {
     match way {
         Way::Same => open.commit(&producer),
         Way::Library => flow.wait(0),
+        Way::Load => {
+            producer.flush(PATIENCE).expect("all is sent");
+            flow.wait(0);
+        }
     }
     mark.spent()
 }
@@ -131,6 +146,10 @@ fn producer(cluster: &Cluster, flow: Arc<Flow>, way: Way) -> Threaded {
         .set("bootstrap.servers", cluster.brokers.list())
         .set("acks", "all")
         .set("enable.idempotence", "true");
+    if way == Way::Load {
+        config.set("linger.ms", "50").set("batch.size", "1000000");
+        config.set("message.max.bytes", "4194304");
+    }
     if way == Way::Same {
         config
             .set("linger.ms", "50")
@@ -149,9 +168,10 @@ fn consumer(cluster: &Cluster, topic: &str, way: Way) -> BaseConsumer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.brokers.list()).set("group.id", "bench");
     config.set("enable.auto.commit", "false");
-    if way == Way::Same {
+    if way != Way::Library {
+        let ahead = if way == Way::Same { "2048" } else { "16384" };
         config
-            .set("queued.max.messages.kbytes", "2048")
+            .set("queued.max.messages.kbytes", ahead)
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "50")
             .set("fetch.message.max.bytes", "1048576")

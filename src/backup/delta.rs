@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::own;
 use super::pair::Pair;
 use super::state::Planned;
+use super::sweep::Sweep;
 use super::tail::Tail;
 use super::watch::Event;
 use super::worker::{Pending, Worker};
@@ -33,9 +34,12 @@ pub struct Pass<W: World> {
     pub log: ChangeLog,
     /// What the topic held at the start of the pass.
     pub tail: Arc<Tail>,
+    /// Clears away what attempts leave behind.
+    pub sweep: Arc<Sweep<W>>,
 }
 
-type Lanes<W> = Vec<<<W as World>::Sink as Sink>::Lane>;
+/// The lanes of a run, by number.
+pub type Lanes<W> = Vec<<<W as World>::Sink as Sink>::Lane>;
 
 /// Brings one delta to its end, and returns the lanes for the next one.
 ///
@@ -48,6 +52,7 @@ pub async fn export<W: World>(
 ) -> Result<Lanes<W>, Fault> {
     let run = &pass.run;
     run.go_on()?;
+    pass.sweep.begin();
     match run.ledger.look(|state| decide_delta(delta.num, state, &pass.tail)) {
         DeltaDecision::Skip => Ok(lanes),
         DeltaDecision::Adopt { issue } => {
@@ -75,6 +80,7 @@ async fn work<W: World>(
     run.tell(Event::DeltaStarted { delta, tables: pairs.len() });
     let mut lanes = work_off(pass, &pairs, lanes).await?;
     require_done(run, &pairs)?;
+    pass.sweep.settle().await?;
     own::require_ours(run).await?;
     let Some(lane) = lanes.first_mut() else {
         return Err(Fault::Unexpected("a run without lanes".into()));
@@ -108,6 +114,7 @@ async fn pairs<W: World>(
     let delta_is_empty =
         run.shape().checksums && run.world.node().delta_sum(delta.num).await? == zero;
     let tables = plan::tables_of(delta.num, &pass.planned.tables, &pass.log);
+    let partitions = streams_of(run.shape().threads, tables.len());
     let number = |name| pass.planned.tables.iter().position(|table| table.name == name);
     let pair = |table: &crate::model::Table| {
         Arc::new(Pair {
@@ -118,11 +125,19 @@ async fn pairs<W: World>(
             number: number(table.name.clone()).unwrap_or_default(),
             sums: Mutex::new(Sums::default()),
             delta_is_empty,
+            partitions,
             left: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
         })
     };
     Ok(tables.into_iter().map(pair).collect())
+}
+
+/// As many streams of each table as keep all workers busy: tables are unloaded and delivered side by
+/// side, so that only workers without a table of their own want a second stream of one (ADR 16).
+fn streams_of(threads: u32, tables: usize) -> u32 {
+    let tables = u32::try_from(tables).unwrap_or(u32::MAX);
+    threads.div_ceil(tables.max(1)).max(1)
 }
 
 /// Lets one worker per lane empty the board; the first fault ends them all.
@@ -138,6 +153,7 @@ async fn work_off<W: World>(
             run: pass.run.clone(),
             board: board.clone(),
             tail: pass.tail.clone(),
+            sweep: pass.sweep.clone(),
             number,
             lane,
             partitions: pass.planned.partitions,
@@ -170,5 +186,18 @@ async fn work_off<W: World>(
             lanes.sort_by_key(|(number, _)| *number);
             Ok(lanes.into_iter().map(|(_, lane)| lane).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_a_stream_and_no_table_more_than_are_wanted() {
+        let all: Vec<u32> = [1, 2, 3, 4, 5, 40].map(|tables| streams_of(4, tables)).to_vec();
+        assert_eq!(all, [4, 2, 2, 1, 1, 1]);
+        assert_eq!(streams_of(1, 3), 1);
+        assert_eq!(streams_of(64, 0), 64);
     }
 }

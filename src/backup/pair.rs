@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::extract::{Node, Sums};
 use crate::journal::{Fact, StreamKey};
-use crate::model::{Delta, IncrementId, StreamNumber, Table};
+use crate::model::{AttemptName, Delta, IncrementId, StreamNumber, Table};
 
 use super::context::{Context, Settings, World};
 use super::decide::{PairDecision, StreamWork, decide_pair};
 use super::fault::{Fault, Place};
 use super::state::PairKey;
-use super::sweep::discard;
 use super::tail::Tail;
 use super::tally::{self, Tallies};
 use super::unload;
@@ -35,6 +34,8 @@ pub struct Pair {
     pub sums: Mutex<Sums>,
     /// The delta has no changes at all.
     pub delta_is_empty: bool,
+    /// Partitions of its staging topics: as many streams as workers would else be idle (ADR 16).
+    pub partitions: u32,
     /// Streams not yet delivered.
     pub left: AtomicUsize,
     /// How many streams it has; known once it is opened.
@@ -133,13 +134,14 @@ pub fn reissue_smaller<W: World>(
     reissue(run, pair.delta, pair.issue, reason)
 }
 
-/// Called once for every stream delivered; the last one closes the pair.
+/// Called once for every stream delivered; the last one closes the pair. Returns the attempts that
+/// nobody needs any more.
 ///
 /// # Errors
 /// [`Fault::Again`] where the unload did not come whole (D4.8).
-pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), Fault> {
+pub fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<Vec<AttemptName>, Fault> {
     if pair.left.fetch_sub(1, Ordering::AcqRel) > 1 {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let key = pair.key();
     let (attempts, whole) = run.ledger.look(|state| {
@@ -163,10 +165,7 @@ pub async fn stream_done<W: World>(run: &Context<W>, pair: &Pair) -> Result<(), 
     let sums = (sums.changes, sums.snapshot);
     run.ledger.note([Fact::TableDone { delta, issue, table: table.clone(), sums }])?;
     run.tell(Event::Archived { delta, table });
-    for name in attempts {
-        discard(run, &name, true).await?;
-    }
-    Ok(())
+    Ok(attempts)
 }
 
 /// Begins the delta again under a new increment: its attempts are given up, and the pass starts

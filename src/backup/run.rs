@@ -14,7 +14,7 @@ use crate::model::{ChangeLog, DeltaNum, RunId, Table, TableName};
 use crate::plan;
 
 use super::context::{Context, Settings, Totals, World};
-use super::delta::{self, Pass};
+use super::delta::{self, Lanes, Pass};
 use super::entry;
 use super::estimate::{self, Estimate};
 use super::fault::{Fault, RunError};
@@ -213,22 +213,17 @@ impl<W: World> Backup<W> {
             entry = entry::enter(run, &planned) => entry?,
             () = run.stopped() => return Err(Fault::Stopped),
         };
-        let mut sweep = Sweep::new(run.clone());
-        let deltas = planned.deltas.clone();
-        let planned = Arc::new(planned);
-        let pass = Pass { run: run.clone(), planned, log, tail: Arc::new(entry.tail) };
-        let mut lanes = entry.lanes;
-        for delta in deltas {
-            sweep.begin();
-            lanes = delta::export(&pass, delta, lanes).await?;
+        let sweep = Arc::new(Sweep::new(run.clone()));
+        let (run, planned, tail) = (run.clone(), Arc::new(planned), Arc::new(entry.tail));
+        let pass = Pass { run, planned, log, tail, sweep: sweep.clone() };
+        let done = match export_all(&pass, entry.lanes).await {
+            Ok(()) => sweep.end().await,
+            fault => fault,
+        };
+        if done.is_err() {
+            sweep.halt().await;
         }
-        if !run.ledger.look(|state| state.finished) {
-            run.ledger.note([Fact::Finished])?;
-        }
-        tokio::select! {
-            swept = sweep.end() => swept,
-            () = run.stopped() => Err(Fault::Stopped),
-        }
+        done
     }
 
     fn note_older(&self, tables: &[Table], log: &ChangeLog) {
@@ -327,6 +322,18 @@ impl<W: World> Backup<W> {
         let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings).to_string());
         ended.map_err(|error| fail(error.into()))
     }
+}
+
+/// Exports what is planned, delta after delta.
+async fn export_all<W: World>(pass: &Pass<W>, mut lanes: Lanes<W>) -> Result<(), Fault> {
+    pass.sweep.catch_up().await?;
+    for delta in &pass.planned.deltas {
+        lanes = delta::export(pass, *delta, lanes).await?;
+    }
+    if !pass.run.ledger.look(|state| state.finished) {
+        pass.run.ledger.note([Fact::Finished])?;
+    }
+    Ok(())
 }
 
 fn untouched(fault: Fault) -> RunError {

@@ -230,8 +230,11 @@ impl State {
             Fact::AttemptQuarantined { name } => (name, Fate::Quarantined),
             _ => return,
         };
-        if let Some(attempt) = self.attempts.get_mut(&name) {
-            attempt.fate = fate;
+        let Some(attempt) = self.attempts.get_mut(&name) else { return };
+        attempt.fate = fate;
+        // Its delta can have been finished while it was cleared away.
+        if fate == Fate::Gone && self.done.contains_key(&attempt.attempt.delta) {
+            self.attempts.remove(&name);
         }
     }
 
@@ -304,6 +307,25 @@ impl State {
         self.all_attempts(pair).count() as u32
     }
 
+    /// Attempts that were given up, each with whether its unload had answered.
+    pub fn given_up(&self) -> Vec<(AttemptName, bool)> {
+        let given_up = |a: &AttemptState| match a.fate {
+            Fate::Dropped { answered } => Some((a.attempt.name.clone(), answered)),
+            _ => None,
+        };
+        self.attempts.values().filter_map(given_up).collect()
+    }
+
+    /// Attempts that are delivered whole and not cleared away.
+    pub fn delivered(&self) -> Vec<AttemptName> {
+        let delivered = self.attempts.values().filter(|a| {
+            let (delta, table) = (a.attempt.delta, a.attempt.table.clone());
+            let done = self.done.contains_key(&delta);
+            a.fate == Fate::Sealed && (done || self.pairs.contains_key(&(delta, a.issue, table)))
+        });
+        delivered.map(|a| a.attempt.name.clone()).collect()
+    }
+
     /// Attempts whose topic or table may still exist.
     pub fn leftovers(&self) -> Vec<(AttemptName, bool)> {
         let left = |a: &AttemptState| match a.fate {
@@ -357,5 +379,21 @@ mod tests {
         assert_eq!(state.leftovers(), [(AttemptName("a".into()), false)]);
         state.apply(Fact::AttemptGone { name: AttemptName("a".into()) });
         assert_eq!(state.leftovers(), []);
+    }
+
+    #[test]
+    fn what_is_cleared_away_after_the_end_of_its_delta_is_forgotten() {
+        let name = || AttemptName("a".into());
+        let mut state = State::default();
+        state.apply(opened("a", 0));
+        state.apply(Fact::Sealed { name: name(), ends: vec![1] });
+        assert_eq!(state.delivered(), []);
+        let (delta, issue, table) = pair(0);
+        state.apply(Fact::TableDone { delta, issue, table, sums: (None, None) });
+        assert_eq!(state.delivered(), [name()]);
+        state.apply(Fact::DeltaDone { delta, issue });
+        assert_eq!((state.delivered(), state.leftovers().len()), (vec![name()], 1));
+        state.apply(Fact::AttemptGone { name: name() });
+        assert!(state.attempts.is_empty());
     }
 }

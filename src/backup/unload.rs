@@ -179,7 +179,7 @@ async fn attempt<W: World>(
         delta: pair.delta.num,
         table: pair.table.name.clone(),
         datasource,
-        partitions: if part.is_some() { 1 } else { run.shape().threads },
+        partitions: if part.is_some() { 1 } else { pair.partitions },
         chunk_size: chunk_size(run, pair),
     })
 }

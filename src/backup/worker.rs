@@ -17,6 +17,7 @@ use super::decide::{PairDecision, Segment, StreamWork, source_of};
 use super::fault::{Disagreement, Fault};
 use super::pair::{self, Opened, Pair};
 use super::state::Fate;
+use super::sweep::Sweep;
 use super::tail::{EMPTY_SOURCE, Found, Tail};
 use super::tally;
 use super::watch::Event;
@@ -29,6 +30,8 @@ pub struct Worker<W: World> {
     pub board: Arc<Board>,
     /// What the topic held at the start of the pass.
     pub tail: Arc<Tail>,
+    /// Clears away what is delivered.
+    pub sweep: Arc<Sweep<W>>,
     /// Number of the lane.
     pub number: u32,
     /// The lane.
@@ -323,7 +326,8 @@ impl<W: World> Worker<W> {
         self.run.ledger.checkpoint(self.number, progress, &written)?;
         self.run.delivered(offsets.len() as u64, pending.rows, pending.bytes);
         for touched in pending.streams.iter().filter(|touched| touched.finished) {
-            pair::stream_done(&self.run, &touched.pair).await?;
+            let delivered = pair::stream_done(&self.run, &touched.pair)?;
+            self.sweep.delivered(delivered).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::drill_args::DrillArgs;
 use super::filter::{ListArgs, StatusArgs};
 use super::finish::FinishArgs;
 use super::restore_args::{LenientArgs, RestoreArgs};
@@ -99,6 +100,8 @@ pub enum Command {
     /// another node
     #[command(name = "restore_from_kafka", visible_alias = "restore-from-kafka")]
     RestoreFromKafka(Box<RestoreArgs>),
+    /// Prove that a backup restores: into a scratch datamart that is compared, reported and dropped
+    Drill(Box<DrillArgs>),
     /// Continue a run that stopped, with the settings it was started with
     Resume {
         /// The run, or the first letters of its id [default: the only unfinished one]

@@ -135,6 +135,10 @@ impl Finish {
                 let datamart = asked.connection.datamart.to_string();
                 ("restore_from_kafka", Kind::Restore, datamart, asked.topic.clone())
             }
+            Task::Drill(asked) => {
+                let scratch = asked.scratch.datamart.to_string();
+                ("drill", Kind::Drill, scratch, asked.topic.clone())
+            }
             Task::Resume(asked) | Task::Abandon(asked) if !asked.dry_run => {
                 let status = stores::unfinished(&stores::all(dir).ok()?, &asked.run, dir).ok()?;
                 let Status { kind, datamart, topic, .. } = status.status;

@@ -38,6 +38,7 @@ pub fn text(report: &Report, now: f64) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix(match report.kind {
         Kind::Backup => "deltakeep",
         Kind::Restore => "deltakeep_restore",
+        Kind::Drill => "deltakeep_drill",
     });
     let labels: Labels =
         vec![("datamart", report.datamart.clone()), ("topic", report.topic.clone())];

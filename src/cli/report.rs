@@ -1,6 +1,7 @@
 //! From what failed to what the process ends with and what the operator is told to type next.
 //! Every match is exhaustive: a new failure does not compile until its code is chosen here.
 
+mod drill;
 mod restore;
 
 use super::exit_code::{ExitCode, Failure};
@@ -15,6 +16,7 @@ use crate::extract::SourceError;
 use crate::journal::JournalError;
 use crate::kafka::FailureKind;
 
+pub use drill::{of_drill, of_verdict};
 pub use restore::of_restore;
 
 /// The signal that asked a run to stop.

@@ -10,6 +10,7 @@ use super::args::{
     Output, TopicCommand,
 };
 use super::connect::Connection;
+use super::drill_settings::DrillSettings;
 use super::filter::{ListArgs, StatusOf};
 use super::finish::Finish;
 use super::kafka_options::{Brokers, Properties, read_secret};
@@ -58,6 +59,8 @@ pub enum Task {
     Backup(Box<BackupSettings>),
     /// Bring a datamart back, or see whether the topic could.
     Restore(RestoreTask),
+    /// Prove that a backup restores.
+    Drill(Box<DrillSettings>),
     /// See whether a fresh run would work.
     Check(Box<BackupSettings>),
     /// A run that stopped.
@@ -255,6 +258,7 @@ fn finish(command: &Command) -> Result<Finish, SettingsError> {
             Finish::read(&again.finish)
         }
         Command::RestoreFromKafka(args) => Finish::read(&args.finish),
+        Command::Drill(args) => Finish::read(&args.finish),
         _ => Ok(Finish::default()),
     }
 }
@@ -270,7 +274,7 @@ struct Nodes {
 fn task(
     command: Command,
     Nodes { connection, against, token }: Nodes,
-    #[cfg_attr(not(feature = "clickhouse"), expect(unused_variables))] around: &Surroundings<'_>,
+    around: &Surroundings<'_>,
 ) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
         connection.ok_or(SettingsError::Missing { keyword: "--connect" })
@@ -279,6 +283,9 @@ fn task(
         Command::BackupToKafka(args) => Task::Backup(Box::new(backup(needed(connection)?, &args)?)),
         Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
         Command::RestoreFromKafka(args) => Task::Restore(RestoreTask::read(connection, &args)?),
+        Command::Drill(args) => {
+            Task::Drill(Box::new(DrillSettings::read(needed(connection)?, &args, around.here)?))
+        }
         Command::Resume { run, again, lenient } => {
             let asked = resume(run, connection, token, &again)?;
             Task::Resume(Box::new(ResumeSettings { lenient, ..asked }))
@@ -470,7 +477,7 @@ fn token_elsewhere(
 }
 
 /// A token that a header can carry.
-fn sendable(token: Secret, from: &'static str) -> Result<Secret, SettingsError> {
+pub(super) fn sendable(token: Secret, from: &'static str) -> Result<Secret, SettingsError> {
     let text = token.expose();
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
         Ok(token)

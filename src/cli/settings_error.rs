@@ -20,6 +20,9 @@ pub enum SettingsError {
     /// A connection string that is none. It is not repeated: it can hold a token.
     #[error("--connect is not HOST:PORT/DATAMART: {0}")]
     Connect(#[from] ConnectError),
+    /// A scratch that is none. It is not repeated: it can hold a token.
+    #[error("--target is not HOST:PORT/DATAMART: {0}")]
+    Target(ConnectError),
     /// A token file that cannot be read.
     #[error("--tokenFile {}: {source}", path.display())]
     TokenFile {
@@ -118,6 +121,9 @@ impl From<SettingsError> for Failure {
             SettingsError::Missing { keyword } => format!("the command again with {keyword}"),
             SettingsError::Connect(_) => {
                 "--connect 'HOST:PORT/DATAMART', and the token in DELTAKEEP_TOKEN".to_owned()
+            }
+            SettingsError::Target(_) => {
+                "--target 'HOST:PORT/DATAMART', a datamart that does not exist".to_owned()
             }
             SettingsError::TokenFile { .. } | SettingsError::BadToken { .. } => {
                 "--tokenFile with a file that holds the token alone".to_owned()

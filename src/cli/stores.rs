@@ -39,6 +39,9 @@ pub struct Status {
     /// The datamart in the topic, of a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// host:port of the live source, of a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_node: Option<String>,
     /// The backup topic.
     pub topic: String,
     /// host:port of the node.
@@ -100,6 +103,10 @@ impl Status {
         let Self { datamart, topic, source, .. } = self;
         match self.kind {
             Kind::Backup => format!("{datamart} to {topic}"),
+            Kind::Drill => {
+                let source = source.as_deref().unwrap_or_default();
+                format!("drill of {source} from {topic} in {datamart}")
+            }
             Kind::Restore => match source.as_ref().filter(|source| *source != datamart) {
                 Some(source) => format!("{source} of {topic} to {datamart}"),
                 None => format!("{topic} to {datamart}"),
@@ -261,6 +268,7 @@ mod tests {
         let status = Status {
             pid: u32::MAX,
             kind: Kind::Backup,
+            source_node: None,
             source: None,
             run: run.into(),
             stage,

@@ -1,6 +1,7 @@
 //! Builds the outside worlds of a run from its settings. The only place that names all the
 //! technologies at once; never decides what is done with them.
 
+mod drill;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,11 @@ use crate::journal::sled_store::SledJournal;
 use crate::kafka::{Brokers, BrokersError, ClusterAdmin, Failure, TopicAdmin};
 use crate::model::{AttemptName, Partition};
 
+#[cfg(feature = "demo")]
+pub use drill::assemble_drill;
+pub use drill::{DrillWorld, drill, same_node};
+#[cfg(feature = "demo")]
+pub use restore::assemble_restore;
 pub use restore::{RestoreWorld, restore, topic_only};
 
 /// Parameters of the node that lead to its brokers (PROSTORE.md section 8).

@@ -1,11 +1,13 @@
 //! The demo: the main job without any server. A sandbox node, an in-process broker, a sample
-//! datamart, a backup that is killed half way, its resume, and an account of what the topic holds.
+//! datamart, a backup that is killed half way, its resume, an account of what the topic holds, and a
+//! drill of it.
 //! Owns the story; the engine it shows is the real one.
 
 mod account;
 mod datamart;
+mod drill;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -51,6 +53,9 @@ pub enum DemoError {
     /// The run.
     #[error(transparent)]
     Run(#[from] Box<RunError>),
+    /// The drill.
+    #[error(transparent)]
+    Drill(#[from] Box<crate::drill::RunError>),
     /// The topic cannot be read back.
     #[error(transparent)]
     Topic(#[from] crate::catalog::CatalogError),
@@ -99,9 +104,29 @@ async fn story(folder: &Path, say: &(dyn Fn(&str) + Send + Sync)) -> Result<(), 
     drop(backup);
 
     say("5. What the topic holds now, read as any consumer would:");
-    let result = account::of_the_topic(&world, deltas, say).await;
+    account::of_the_topic(&world, deltas, say).await?;
+
+    let into = drill::SCRATCH;
+    say(&format!("6. deltakeep drill restores it from the topic alone, into datamart {into}:"));
+    let scene = drill::Scene {
+        node: node.address().to_string(),
+        brokers: broker.brokers().clone(),
+        admin: broker.clone(),
+        folder,
+        reports: reports(),
+    };
+    let report = drill::drill(scene, say).await?;
+    let recovery = &report.recovery;
+    let (rows, seconds) = (recovery.rows, recovery.seconds);
+    say(&format!("     {rows} rows in {seconds:.1} s; the backup restores, and nothing differs."));
+    say(&format!("     The page of the drill: {}", reports().join("drill.html").display()));
     node.stop().await;
-    result
+    Ok(())
+}
+
+/// Where the drill's reports stay after the demo.
+fn reports() -> PathBuf {
+    std::env::temp_dir().join("deltakeep-demo-report")
 }
 
 fn world(

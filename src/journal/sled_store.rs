@@ -15,7 +15,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-pub use home::{Kind, read_status, restore_path, store_path, write_status};
+pub use home::{Kind, drill_path, read_status, restore_path, store_path, write_status};
 pub use operations::SledOperations;
 
 use self::table::{Broken, Change, Table};

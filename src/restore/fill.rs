@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
+
 use crate::catalog::{Cursor, RangeReader, Stored};
 use crate::format::container::Header;
 use crate::format::{self, check_staging, read_label, row_schema, staging_rows};
@@ -14,6 +16,9 @@ use super::contents::{Increment, Numbers, check_crc};
 use super::context::{Context, World};
 use super::fault::{Fault, Wanting};
 use super::watch::{Amount, Event};
+
+/// Load topics made at once.
+const AT_ONCE: usize = 16;
 
 /// A (delta, table, part) with rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,25 +110,36 @@ pub async fn fill<W: World>(
     }
 }
 
+/// Makes the load topics, some at once: a delta of many small tables would wait for its topics
+/// longer than for its rows.
 async fn open<W: World>(
     run: &Context<W>,
     delta: DeltaNum,
     jobs: Vec<Job>,
 ) -> Result<Fillings<W>, Fault> {
-    let mut open = BTreeMap::new();
-    for job in jobs {
+    let named = |job: Job| {
         let nonce = (run.settings.nonce)() as u32;
-        let part = u32::from(job.part);
-        let name = AttemptName::new(run.run(), delta, job.number, part, nonce);
-        let (table, part) = (job.table.name.clone(), job.part);
-        run.note(RestoreFact::LoadOpened {
-            name: name.clone(),
-            delta,
-            table: table.clone(),
-            part,
-        })?;
-        let writer = run.world.loads().make(&name, run.shape().partitions).await?;
-        open.insert((table, part), Filling { name, job, writer, messages: 0, rows: 0, bytes: 0 });
+        let name = AttemptName::new(run.run(), delta, job.number, u32::from(job.part), nonce);
+        (name, job)
+    };
+    let named: Vec<(AttemptName, Job)> = jobs.into_iter().map(named).collect();
+    run.ledger.note(named.iter().map(|(name, job)| RestoreFact::LoadOpened {
+        name: name.clone(),
+        delta,
+        table: job.table.name.clone(),
+        part: job.part,
+    }))?;
+    let partitions = run.shape().partitions;
+    let mut open = BTreeMap::new();
+    for some in named.chunks(AT_ONCE) {
+        run.go_on()?;
+        let make = some.iter().map(|(name, _)| run.world.loads().make(name, partitions));
+        let writers = try_join_all(make).await?;
+        for ((name, job), writer) in some.iter().cloned().zip(writers) {
+            let place = (job.table.name.clone(), job.part);
+            let filling = Filling { name, job, writer, messages: 0, rows: 0, bytes: 0 };
+            open.insert(place, filling);
+        }
     }
     Ok(open)
 }

@@ -1,13 +1,15 @@
 //! The unloads of the world in memory: staging topics with the recorded quirks. Rows come in
 //! random order, chunks in random partitions; an unload whose client died goes on by itself.
 
+use std::time::Duration;
+
 use crate::extract::{
     ChunkReader, Discard, Half, Seal, Source, SourceError, StagedChunk, UnloadStep,
 };
 use crate::model::{Attempt, AttemptName, Datasource, DeltaNum, Part, Partition, RunId, Table};
 
 use super::rows::{TestRow, staging_body};
-use super::world::{Inner, Memory};
+use super::world::{Faults, Inner, Memory};
 
 /// A staging topic.
 #[derive(Clone, Debug, Default)]
@@ -226,6 +228,18 @@ impl Source for Memory {
     }
 
     async fn discard(&self, name: &AttemptName, answered: bool) -> Result<Discard, SourceError> {
+        // Often as late as can be: time goes on only when nobody has anything to do.
+        let (wait, fails) = {
+            let mut inner = self.lock();
+            let Faults { slow_discards, failed_discards, .. } = inner.faults;
+            (slow_discards.max(u64::from(inner.lets_others(50))), inner.chance(failed_discards))
+        };
+        if wait > 0 {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        if fails {
+            return Err(SourceError::Brokers { reason: "by chance".into() });
+        }
         self.call("discard table", |inner| inner.tables_made.remove(&name.0)).await;
         self.call("discard topic", |inner| {
             let of_name = inner.staging.get_mut(&name.0);

@@ -32,8 +32,12 @@ pub struct Faults {
     pub refused_counts: u64,
     /// The statement of a part is refused.
     pub refused_parts: u64,
+    /// Clearing an attempt away fails before it has done anything.
+    pub failed_discards: u64,
     /// A part holds rows that were replaced later, as of a datasource that reads without merging.
     pub unmerged_parts: u64,
+    /// Not a percentage: milliseconds that clearing an attempt away takes.
+    pub slow_discards: u64,
     /// Not a percentage: most rows that a message of a connector may hold; 0 for any.
     pub connector_rows: u64,
     /// Not a percentage: most bytes that a data body of the backup topic may hold; 0 for any.
@@ -82,15 +86,19 @@ pub struct Inner {
     pub lose: BTreeSet<u64>,
     /// State of the chance.
     pub seed: u64,
+    /// State of the chance that decides whose turn it is: whoever takes turns changes no world.
+    pub turns: u64,
 }
 
 impl Inner {
     /// The next random number (xorshift64*): tests repeat by their seed.
     pub fn random(&mut self) -> u64 {
-        self.seed ^= self.seed >> 12;
-        self.seed ^= self.seed << 25;
-        self.seed ^= self.seed >> 27;
-        self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+        next(&mut self.seed)
+    }
+
+    /// True in `percent` of all cases: others have their turn.
+    pub fn lets_others(&mut self, percent: u64) -> bool {
+        next(&mut self.turns) % 100 < percent
     }
 
     /// True in `percent` of all cases.
@@ -148,6 +156,13 @@ impl Inner {
     }
 }
 
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+}
+
 /// A handle to the world; clones share it.
 #[derive(Clone, Default)]
 pub struct Memory {
@@ -159,7 +174,9 @@ impl Memory {
     /// A world whose chance starts from `seed`.
     pub fn new(seed: u64) -> Self {
         let memory = Self::default();
-        memory.lock().seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        memory.lock().seed = seed;
+        memory.lock().turns = seed;
         memory
     }
 
@@ -173,9 +190,14 @@ impl Memory {
         &self.fuse
     }
 
-    /// One call from outside: counted by the fuse before and after its effect.
+    /// One call from outside: counted by the fuse before and after its effect. Others have their
+    /// turn meanwhile, by chance.
     pub(super) async fn call<R>(&self, name: &str, effect: impl FnOnce(&mut Inner) -> R) -> R {
         self.fuse.step().await;
+        let wait = self.lock().lets_others(30);
+        if wait {
+            tokio::task::yield_now().await;
+        }
         let result = {
             let mut inner = self.lock();
             inner.calls.push(name.to_owned());

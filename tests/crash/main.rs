@@ -14,3 +14,4 @@ mod restore;
 mod scenario;
 mod stops;
 mod strangers;
+mod sweep;

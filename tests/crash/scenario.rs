@@ -111,7 +111,9 @@ impl Scenario {
         // The dead journal's error may come before the kill is noticed.
         let ended = if memory.fuse().is_blown() { Ended::Killed } else { ended };
         // Tasks of a killed run are ended before anything else happens, as a dead process's are.
-        tokio::task::yield_now().await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
         self.memory.fuse().set(None);
         ended
     }
@@ -205,7 +207,7 @@ fn fill(memory: &Memory) -> Shape {
         datasource: None,
         datasource_fallback: false,
         chunk_size: 1 + (inner.random() % 9) as u32,
-        threads: 1 + (inner.random() % 3) as u32,
+        threads: 1 + (inner.random() % 8) as u32,
         partitions: 1 + (inner.random() % 3) as u32,
         checksums: inner.chance(50),
         asked: None,

@@ -1,8 +1,9 @@
 //! Runs that are killed and gone on with.
 
 use deltakeep::backup::State;
+use deltakeep::format::decode_key;
 use deltakeep::journal::Saved;
-use deltakeep::testing::Faults;
+use deltakeep::testing::{Faults, Stored};
 
 use super::judge;
 use super::scenario::{Ended, Scenario, is_resumable};
@@ -18,6 +19,22 @@ async fn an_undisturbed_run_keeps_the_promise() {
         judge::check(&scenario.memory, &summary, seed);
         assert_eq!(scenario.records(), [], "an ended run leaves no record");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_third_history_has_tables_in_several_streams() {
+    let mut several = 0;
+    for seed in 1..=60 {
+        let mut scenario = Scenario::new(seed);
+        scenario.finish().await;
+        let inner = scenario.memory.lock();
+        let keys = inner.topic.iter().flatten().filter_map(|stored| match stored {
+            Stored::Visible(message) => Some(decode_key(&message.key).unwrap()),
+            _ => None,
+        });
+        several += usize::from(keys.into_iter().any(|key| key.stream_total > 1));
+    }
+    assert!(several >= 20, "only {several} of 60");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,6 +126,8 @@ async fn check_random(seed: u64) -> u64 {
         late_commits: scenario.random(60),
         interrupted: scenario.random(10),
         lost_staging: scenario.random(30),
+        failed_discards: scenario.random(10),
+        slow_discards: scenario.random(4),
         ..Faults::default()
     };
     scenario.set_faults(faults);

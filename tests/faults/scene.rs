@@ -45,9 +45,9 @@ impl Scene {
         self
     }
 
-    /// Starts the backup, with more words.
+    /// Starts the backup, of two streams a table, with more words.
     pub fn start(&self, more: &[&str]) -> Process {
-        let words = self.rig.words(&[&["--threadsCount", "2"], more].concat());
+        let words = self.rig.words(&[&["--threadsCount", "4"], more].concat());
         let seen = |word| if word == self.rig.brokers { &*self.brokers } else { word };
         self.rig.keep.start(&words.into_iter().map(seen).collect::<Vec<_>>())
     }

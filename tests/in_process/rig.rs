@@ -55,7 +55,7 @@ impl Rig {
             datasource: None,
             datasource_fallback: false,
             chunk_size: 1000,
-            threads: 2,
+            threads: 4,
             partitions: PARTITIONS,
             checksums: true,
             asked: None,

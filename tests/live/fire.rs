@@ -138,16 +138,16 @@ impl Fire {
     }
 }
 
-/// While nobody runs: the journal is saved, or an earlier state of it is put back where `may`, as a
-/// disk does that lost what was written last. True where one was put back.
-pub fn rewind(state: &Path, folder: &Path, may: bool, chance: &mut Chance) -> bool {
+/// While nobody runs: the journal is saved, or an earlier state of it is put back, as a disk does
+/// that lost what was written last. True where one was put back. Only a journal that knows its run
+/// is saved: one that is lost whole ends the run.
+pub fn rewind(state: &Path, folder: &Path, knows: bool, chance: &mut Chance) -> bool {
     let (journal, saved) = (state.join("journal"), folder.join("saved"));
-    if chance.percent(40) && journal.exists() {
+    if chance.percent(40) && journal.exists() && knows {
         let _ = std::fs::remove_dir_all(&saved);
         copy(&journal, &saved);
-    } else if chance.percent(40) && saved.exists() && may {
-        // A run that ended took its journal away.
-        let _ = std::fs::remove_dir_all(&journal);
+    } else if chance.percent(40) && saved.exists() {
+        std::fs::remove_dir_all(&journal).expect("removed");
         copy(&saved, &journal);
         return true;
     }

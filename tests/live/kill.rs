@@ -160,8 +160,8 @@ impl Round {
                 done = true;
                 break;
             }
-            let may = !self.runs.is_empty();
-            let back = rewind(&self.keep.state, &self.folder, may, &mut self.chance);
+            let knows = !self.runs.is_empty();
+            let back = rewind(&self.keep.state, &self.folder, knows, &mut self.chance);
             tally.rewinds += u64::from(back);
         }
         node.clear_faults();
@@ -247,8 +247,9 @@ fn words(topic: &str, chance: &mut Chance) -> Vec<String> {
     let mut words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
     let chunk = (20 + chance.below(60)).to_string();
     words.extend(["--chunkSize".to_owned(), chunk, "--unloadStall".to_owned(), "1s".to_owned()]);
-    for keyword in ["--threadsCount", "--partitionsCount"] {
-        words.extend([keyword.to_owned(), (1 + chance.below(3)).to_string()]);
+    // More threads than tables, every second time: tables come in several streams then.
+    for (keyword, most) in [("--threadsCount", 8), ("--partitionsCount", 3)] {
+        words.extend([keyword.to_owned(), (1 + chance.below(most)).to_string()]);
     }
     if chance.percent(30) {
         words.push("--noChecksums".to_owned());

@@ -8,10 +8,14 @@ mod catalog;
 mod chance;
 mod cleanup;
 mod command_line;
+mod drill;
 mod faults;
 mod fire;
 mod gaps;
 mod kill;
+#[path = "../support/older_tool.rs"]
+mod older_tool;
+mod older_tool_shape;
 mod operator;
 mod parts;
 #[path = "../support/process.rs"]
@@ -29,6 +33,7 @@ mod rig;
 mod round_trip;
 #[path = "../support/sandbox.rs"]
 mod sandbox;
+mod sandbox_loads;
 mod seed_example;
 #[path = "../support/mod.rs"]
 mod support;

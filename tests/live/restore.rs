@@ -309,3 +309,45 @@ fn a_sum_that_differs_is_refused_reported_when_accepted_and_told_to_hooks() {
     assert!(text.contains("deltakeep_restore_deltas_behind{datamart=\"e\",topic=\""), "{text}");
     assert_eq!(account(&rig.node, "e", 3), account(&rig.node, "d", 3));
 }
+
+#[test]
+fn what_a_restore_of_a_lost_journal_left_is_cleared_away_by_its_digits() {
+    let rig = backed_up("lost_journal");
+    let keep = into(&rig, &rig.node, "e");
+    rig.node.fault("slow-load=2000@2");
+    let mut process = keep.start(&as_e(&rig, &[]));
+    process.await_line("Successfully filled load topic: delta 0, table b");
+    process.meet_line("Successfully loaded delta table", 1, Duration::from_secs(20));
+    let killed = process.wait_for(Duration::from_millis(300)).expect_err("it was not done");
+    let run = killed.run().expect("a run");
+    std::fs::remove_dir_all(&keep.state).expect("the journal is lost");
+    rig.node.clear_faults();
+    let held = keep.expect(7, &as_e(&rig, &[]));
+    assert!(held.stderr.contains(&run), "{held}");
+    keep.expect(7, &["unlock"]);
+    let unlocked = keep.expect(0, &["unlock", "--yes"]);
+    assert!(unlocked.stdout.contains("Delta 0 is open there"), "{unlocked}");
+    rig.node.sql("e", "ROLLBACK DELTA");
+    let words = ["cleanup", "--unknownRun", &run[..8], "--kafkaBrokersCore", &rig.brokers];
+    let cleaned = keep.expect(0, &words);
+    assert!(cleaned.stdout.contains("is gone"), "{cleaned}");
+    require_clean(&rig, &rig.node, "e", &killed);
+    rig.node.sql("", "DROP DATABASE e");
+    keep.expect(0, &as_e(&rig, &[]));
+    assert_eq!(account(&rig.node, "e", 3), account(&rig.node, "d", 3));
+}
+
+#[test]
+fn a_second_restore_of_the_same_target_and_one_of_another_topic_are_held_off() {
+    let rig = backed_up("second");
+    let keep = into(&rig, &rig.node, "e");
+    rig.node.fault("slow-load=2500@1");
+    let mut process = keep.start(&as_e(&rig, &[]));
+    process.await_line("Started restore delta processing: delta 0");
+    let same = keep.expect(7, &as_e(&rig, &[]));
+    assert!(same.stderr.contains("next: deltakeep status"), "{same}");
+    let elsewhere = keep.elsewhere("elsewhere").expect(7, &as_e(&rig, &[]));
+    assert!(elsewhere.stderr.contains("works on the target"), "{elsewhere}");
+    assert_eq!(process.wait().code, Some(0));
+    assert_eq!(account(&rig.node, "e", 3), account(&rig.node, "d", 3));
+}

@@ -123,8 +123,8 @@ impl Round {
                 done = true;
                 break;
             }
-            let may = !self.runs.is_empty();
-            if rewind(&self.keep.state, &self.folder, may, &mut self.chance) {
+            let knows = !self.runs.is_empty();
+            if rewind(&self.keep.state, &self.folder, knows, &mut self.chance) {
                 place.tally.rewinds += 1;
                 self.forgetful = true;
             }

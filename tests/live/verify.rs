@@ -1,6 +1,6 @@
-//! `verify` and `topic show` through real brokers: a backup is sound, and a copy of its topic with
-//! one message lost, doubled, swapped, cut, flipped or foreign never passes for one. Every message
-//! and every byte is tried in tests/verify, in memory.
+//! `verify`, `topic show` and restores through real brokers: a backup is sound, and a copy of its
+//! topic with one message lost, doubled, swapped, cut, flipped or foreign never passes for one.
+//! Every message and every byte is tried in tests/verify and tests/restore, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::Value;
 
+use crate::process::Keep;
 use crate::rig::Rig;
 use crate::support::{block_on, unique};
 
@@ -23,7 +24,7 @@ type Message = (Vec<u8>, Vec<u8>);
 /// What is done to a message.
 const ACTIONS: [&str; 6] = ["lost", "doubled", "swapped", "cut", "flipped", "foreign"];
 
-fn topic(brokers: &str, name: &str) -> KafkaTopic {
+pub fn topic(brokers: &str, name: &str) -> KafkaTopic {
     let brokers = Brokers::new(brokers.to_owned(), BTreeMap::new()).expect("brokers");
     let admin: Arc<dyn TopicAdmin> = ClusterAdmin::new(&brokers).expect("a client");
     KafkaTopic::new(brokers, admin, name)
@@ -46,14 +47,20 @@ pub fn read(brokers: &str, name: &str) -> Vec<Message> {
 pub fn write(brokers: &str, messages: &[Message]) -> String {
     let name = unique("damaged");
     block_on(topic(brokers, &name).create(1)).expect("created");
+    let lines: Vec<_> = messages.iter().map(|(key, body)| (0, key.clone(), body.clone())).collect();
+    send(brokers, &name, &lines);
+    name
+}
+
+/// Sends messages, each to its partition.
+pub fn send(brokers: &str, topic: &str, lines: &[(usize, Vec<u8>, Vec<u8>)]) {
     let mut config = ClientConfig::new();
     let config = config.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
     let producer: FutureProducer = config.create().expect("a producer");
-    for (key, body) in messages {
-        let record = FutureRecord::to(&name).partition(0).key(key).payload(body);
+    for (partition, key, body) in lines {
+        let record = FutureRecord::to(topic).partition(*partition as i32).key(key).payload(body);
         block_on(producer.send(record, Duration::from_secs(20))).expect("delivered");
     }
-    name
 }
 
 /// Does something to the message at a place.
@@ -125,7 +132,33 @@ fn a_backup_is_sound_and_no_damage_of_it_is_a_silent_success() {
         assert_ne!(told["counts"], serde_json::json!({}), "{what} {action}: {told}");
         let shown = document(&run(words(&["topic", "show"], &name)).stdout);
         assert_ne!(shown["found"], serde_json::json!({}), "{what} {action}: {shown}");
+        check_restore(&rig, &name, action, &format!("{what} {action}"));
         crate::support::delete_topic(&rig.brokers, &name);
+    }
+}
+
+/// A restore of a damaged topic brings the source back, or nothing at all; --readonly says which.
+fn check_restore(rig: &Rig, topic: &str, action: &str, why: &str) {
+    let target = unique("into");
+    let keep = Keep::new(rig.folder.path(), &rig.node.address, &target).elsewhere(&target);
+    let words = ["restore_from_kafka", "--topic", topic, "--kafkaBrokersCore", &rig.brokers];
+    let words = [&words[..], &["--sourceDatamart", "d"]].concat();
+    let readonly = keep.run(&[&words[..], &["--readonly"]].concat());
+    let restored = keep.run(&words);
+    // A stranger is passed over, a copy is one, and chunks are told by their keys.
+    let is_harmless = ["doubled", "swapped", "foreign"].contains(&action);
+    let code = if is_harmless { 0 } else { 4 };
+    assert_eq!((readonly.code, restored.code), (Some(code), Some(code)), "{why}: {restored}");
+    if !is_harmless {
+        let there = rig.node.try_sql(&target, "GET_DELTA_OK()").unwrap_or_default();
+        assert!(there.is_empty(), "{why}: {there:?}");
+        return;
+    }
+    for question in ["a, [id, v]", "b, [id, v]"] {
+        for sum in ["CHECK_SUM(0, ", "CHECK_SUM(1, ", "CHECK_SUM_SNAPSHOT(1, "] {
+            let ask = |datamart: &str| rig.node.sql(datamart, &format!("{sum}{question})"));
+            assert_eq!(ask(&target), ask("d"), "{why}: {sum}{question}");
+        }
     }
 }
 

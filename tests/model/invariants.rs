@@ -230,5 +230,8 @@ fn undisturbed(model: &Protocol, world: &World, run: u8) -> Option<World> {
         let works = model.next_state(world, Move::Work(run, lane));
         return works.or_else(|| model.next_state(world, Move::Commit(run, lane, None)));
     }
+    if let Some(unload) = process.sweeping.first() {
+        return model.next_state(world, Move::Clear(run, *unload));
+    }
     model.next_state(world, Move::Road(run))
 }

@@ -26,6 +26,8 @@ pub enum Move {
     Work(u8, u8),
     /// A worker's transaction ends; `Some` loses the answer, done or not done.
     Commit(u8, u8, Option<bool>),
+    /// A delivered unload is cleared away beside the work: run, unload.
+    Clear(u8, u8),
     /// The unload that a worker waits for answers.
     Answer(u8, u8, Answer),
     /// kill -9.
@@ -90,6 +92,10 @@ impl Protocol {
                 w.spent.lost_commits += u8::from(lost.is_some());
                 commit(w, run, lane, lost)
             }
+            Move::Clear(run, unload) => {
+                worker::clear(w, run, unload);
+                true
+            }
             Move::Answer(run, lane, answer) => {
                 w.spent.unload_faults += u8::from(answer != Answer::Whole);
                 worker::answer(w, run, lane, answer)
@@ -133,6 +139,7 @@ impl Protocol {
                 self.of_worker(world, run, lane, &process.workers[lane as usize].job, moves);
             }
         }
+        moves.extend(process.sweeping.iter().map(|unload| Move::Clear(run, *unload)));
         moves.push(Move::Road(run));
         let asks = matches!(
             process.step,

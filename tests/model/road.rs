@@ -39,6 +39,7 @@ pub fn begin(world: &mut World, bounds: &Bounds, run: u8, resumed: bool, rules: 
         scanned: (0, 0),
         issue: 0,
         workers: vec![Worker::default(); bounds.lanes as usize],
+        sweeping: vec![],
     });
 }
 
@@ -101,8 +102,10 @@ fn one(world: &mut World, run: u8, rules: Rules) -> Next {
         }
         Step::Plan => plan(world, run),
         Step::Scan => scan(world, run, rules),
+        Step::CatchUp => catch_up(world, run, rules),
         Step::Decide => decide(world, run, rules),
-        Step::Work => match world.process(run).workers.iter().all(Worker::is_through) {
+        // `Sweep::settle` waits for what is being cleared away.
+        Step::Work => match world.process(run).is_through() {
             true => Next::To(Step::RequireOurs),
             false => Next::Waits,
         },
@@ -226,7 +229,20 @@ fn scan(world: &mut World, run: u8, rules: Rules) -> Next {
         }
         Err(_) => world.wrong = Some("the topic contradicts the journal (exit 6)"),
     }
-    Next::To(Step::Decide)
+    caught_up(world, run, rules)
+}
+
+/// `Sweep::catch_up`: one delivered unload of an earlier pass at a time.
+fn catch_up(world: &mut World, run: u8, rules: Rules) -> Next {
+    if let Some(name) = state(world, run, rules).delivered().first() {
+        discard(world, run, records::unload(name), true);
+    }
+    caught_up(world, run, rules)
+}
+
+fn caught_up(world: &World, run: u8, rules: Rules) -> Next {
+    let left = !state(world, run, rules).delivered().is_empty();
+    Next::To(if left { Step::CatchUp } else { Step::Decide })
 }
 
 /// `delta::export`, decided by the real `decide_delta`.
@@ -385,6 +401,7 @@ pub fn again(world: &mut World, run: u8) {
     let process = world.process(run);
     process.step = Step::LookAtMarker;
     process.workers = vec![Worker::default(); process.workers.len()];
+    process.sweeping.clear();
     process.scanned = (0, 0);
 }
 
@@ -395,6 +412,7 @@ pub fn fail(world: &mut World, run: u8) {
     process.failing = true;
     process.step = Step::GiveLook;
     process.workers = vec![Worker::default(); process.workers.len()];
+    process.sweeping.clear();
     process.scanned = (0, 0);
 }
 

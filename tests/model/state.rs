@@ -131,6 +131,7 @@ pub enum Step {
     Plan,
     OpenLanes,
     Scan,
+    CatchUp,
     Decide,
     Work,
     RequireOurs,
@@ -198,8 +199,6 @@ pub struct Worker {
     pub committed: Committed,
     /// Tables whose stream is through and journalled, to be closed.
     pub closing: Vec<u8>,
-    /// A finished unload to be cleared away.
-    pub discard: Option<u8>,
 }
 
 /// A living process.
@@ -214,6 +213,8 @@ pub struct Process {
     pub scanned: (u8, u8),
     pub issue: u8,
     pub workers: Vec<Worker>,
+    /// Delivered unloads that are being cleared away beside the work.
+    pub sweeping: Vec<u8>,
 }
 
 /// Whether a run runs.

@@ -7,8 +7,15 @@ use deltakeep::backup::{PairDecision, State, decide_pair, require_whole};
 use super::records::{self, pair, state};
 use super::road::{again, discard, world_scanned};
 use super::state::{
-    Bounds, Committed, Counted, Job, Message, Origin, Rec, Rules, Touched, Worker, World,
+    Bounds, Committed, Counted, Job, Message, Origin, Process, Rec, Rules, Touched, Worker, World,
 };
+
+impl Process {
+    /// All workers are through, and everything delivered is cleared away.
+    pub fn is_through(&self) -> bool {
+        self.sweeping.is_empty() && self.workers.iter().all(Worker::is_through)
+    }
+}
 
 /// How an unload answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +37,6 @@ impl Worker {
             && self.job == Job::None
             && self.touched.is_empty()
             && self.closing.is_empty()
-            && self.discard.is_none()
     }
 
     /// What it would send without asking anybody, were it to go on.
@@ -84,11 +90,6 @@ pub fn work(world: &mut World, bounds: &Bounds, run: u8, lane: u8, rules: Rules)
         checkpoint(world, run, lane, rules);
         return true;
     }
-    if let Some(unload) = worker.discard {
-        world.worker(run, lane).discard = None;
-        discard(world, run, unload, true);
-        return true;
-    }
     if !worker.closing.is_empty() {
         close(world, run, lane, rules);
         return true;
@@ -113,6 +114,12 @@ pub fn work(world: &mut World, bounds: &Bounds, run: u8, lane: u8, rules: Rules)
         Job::Deliver(..) | Job::Empty(..) => deliver(world, run, lane, rules),
     }
     true
+}
+
+/// A task of `Sweep::delivered`, which no worker waits for.
+pub fn clear(world: &mut World, run: u8, unload: u8) {
+    world.process(run).sweeping.retain(|swept| *swept != unload);
+    discard(world, run, unload, true);
 }
 
 /// `pair::open`.
@@ -363,9 +370,9 @@ fn close(world: &mut World, run: u8, lane: u8, rules: Rules) {
     if serving.is_some() && require_whole(&records::tallies(&counted)).is_err() {
         return reissue(world, run, &state);
     }
-    let discard = serving.map(|attempt| records::unload(&attempt.attempt.name));
+    let delivered = serving.map(|attempt| records::unload(&attempt.attempt.name));
     world.note(run, vec![Rec::TableDone(issue, table)]);
-    world.worker(run, lane).discard = discard;
+    world.process(run).sweeping.extend(delivered);
 }
 
 /// `pair::reissue`: the delta is written again under a new increment.

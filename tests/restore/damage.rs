@@ -341,7 +341,7 @@ async fn the_loss_of_all_of_a_delta_is_told_but_of_the_newest_only_by_the_node()
 #[tokio::test(start_paused = true)]
 async fn what_nobody_can_see_in_the_older_tools_messages_is_said_of_each_table() {
     let (mut cut, mut flipped) = (0, 0);
-    for seed in 1..12 {
+    for seed in 1..25 {
         let mut whole = Scenario::new(seed).await;
         written::rewrite(&whole);
         let topic = whole.memory.lock().topic.clone();

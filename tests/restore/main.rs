@@ -6,6 +6,9 @@
 mod damage;
 mod history;
 mod judge;
+#[path = "../support/older_tool.rs"]
+mod older_tool;
+mod older_tool_shape;
 mod refusals;
 mod scenario;
 mod stops;

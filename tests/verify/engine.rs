@@ -45,7 +45,7 @@ fn settings(memory: &Memory, partitions: u32) -> Settings {
             datasource: None,
             datasource_fallback: false,
             chunk_size: 2,
-            threads: 2,
+            threads: 4,
             partitions,
             checksums: false,
             asked: None,

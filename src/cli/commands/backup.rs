@@ -56,7 +56,16 @@ impl Job {
 
 /// `backup_to_kafka`: an unfinished run of this datamart and topic first, then a fresh one.
 pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result<(), Failure> {
-    let stop = listen()?;
+    back_up(dir, output, asked, (&listen()?, true)).await
+}
+
+/// The same, stopped by its caller's signals; without an account where there is another document.
+pub(super) async fn back_up(
+    dir: &Path,
+    output: Output,
+    asked: BackupSettings,
+    (stop, tells): (&Stop, bool),
+) -> Result<(), Failure> {
     let BackupSettings { connection, topic, shape, means, .. } = asked;
     let (world, addresses) = wiring::build(&connection, &topic, &means).await?;
     let datamart = connection.datamart.as_str();
@@ -64,11 +73,13 @@ pub async fn backup(dir: &Path, output: Output, asked: BackupSettings) -> Result
     let catalog = CacheFile::new(dir, &addresses.cluster, &topic);
     let job = Job { connection, topic, shape, means, output, world, addresses, path, catalog };
     if asked.dry_run {
-        return dry_run(&job, &stop).await;
+        return dry_run(&job, stop).await;
     }
-    let before = settle_unfinished(&job, asked.on_unfinished, &stop).await?;
-    let summary = execute(&job, &stop).await?;
-    account(&job, &summary, before.as_ref());
+    let before = settle_unfinished(&job, asked.on_unfinished, stop).await?;
+    let summary = execute(&job, stop).await?;
+    if tells {
+        account(&job, &summary, before.as_ref());
+    }
     Ok(())
 }
 
@@ -348,6 +359,7 @@ fn first_status(job: &Job) -> Status {
     Status {
         pid: std::process::id(),
         kind: Kind::Backup,
+        source_node: None,
         source: None,
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
         stage: Stage::Running,

@@ -22,6 +22,7 @@ use crate::cli::stores::{self, Store};
 use crate::cli::wiring::{self, WiringError};
 use crate::extract::{Discard, Marker, Node, Source, SourceError};
 use crate::journal::sled_store::SledJournal;
+use crate::load::Target;
 use crate::model::{AttemptName, RunId};
 
 /// What became of the names.
@@ -168,6 +169,12 @@ async fn of_unknown_run(
     let Ok(run) = run else { return Ok(()) };
     let found = source.leftovers(run).await.map_err(failed)?;
     let names: BTreeSet<_> = found.iter().filter_map(|name| AttemptName::parse(&name.0)).collect();
+    for name in &names {
+        // Whether it was a backup or a restore nobody knows; one of the two tables is not there.
+        if let Err(error) = node.drop_upload(name).await {
+            tracing::debug!("no upload external table {name}: {error}");
+        }
+    }
     discard(connection, &asked.means, names, outcome).await;
     Ok(())
 }

@@ -10,6 +10,7 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod draft;
+mod drill;
 mod findings;
 mod gaps;
 mod pages;
@@ -94,11 +95,13 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
             block_on(restore::restore(dir, output, *asked))
         }
         Task::Restore(RestoreTask::Gaps(asked)) => block_on(gaps::look(output, *asked)),
+        Task::Drill(asked) => block_on(drill::drill(dir, output, *asked)),
         Task::Resume(asked) => {
             let store = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
             match store.status.kind {
                 Kind::Backup => block_on(backup::resume(dir, store, output, *asked)),
                 Kind::Restore => block_on(restore::resume(store, output, *asked)),
+                Kind::Drill => block_on(drill::resume(store, output, *asked)),
             }
         }
         Task::Abandon(asked) => {
@@ -106,6 +109,7 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
             match store.status.kind {
                 Kind::Backup => block_on(backup::abandon(dir, store, output, *asked)),
                 Kind::Restore => block_on(restore::abandon(store, output, *asked)),
+                Kind::Drill => block_on(drill::abandon(store, output, *asked)),
             }
         }
         Task::Cleanup(asked) => block_on(cleanup::cleanup(dir, output, *asked)),

@@ -326,6 +326,7 @@ fn first_status(job: &Job) -> Status {
     Status {
         pid: std::process::id(),
         kind: Kind::Restore,
+        source_node: None,
         run: known.as_ref().map(|s| s.run.clone()).unwrap_or_default(),
         stage: Stage::Running,
         datamart: job.connection.datamart.to_string(),

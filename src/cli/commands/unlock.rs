@@ -38,7 +38,7 @@ async fn by_marker(
     let ours = stores.iter().find(|store| store.status.run == run.to_string());
     match ours {
         Some(store) if store.is_busy() => return Err(busy(store)),
-        Some(store) if store.status.kind == Kind::Restore && !asked.yes => {
+        Some(store) if store.status.kind != Kind::Backup && !asked.yes => {
             return Err(restoring(store));
         }
         Some(_) => {}

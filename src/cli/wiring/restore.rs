@@ -70,6 +70,19 @@ pub async fn restore(
     Ok((RestoreWorld(Arc::new(Parts { target, loads, topic: of_topic })), addresses))
 }
 
+/// Worlds over given clients: the demo's in-process broker.
+#[cfg(feature = "demo")]
+pub fn assemble_restore(
+    target: ProstoreNode,
+    brokers: crate::kafka::Brokers,
+    admin: Arc<dyn crate::kafka::TopicAdmin>,
+    topic: &str,
+) -> RestoreWorld {
+    let loads = KafkaLoads::new(brokers.clone(), admin.clone(), 0);
+    let topic = KafkaTopic::new(brokers, admin, topic);
+    RestoreWorld(Arc::new(Parts { target, loads, topic }))
+}
+
 /// The largest message that the backup topic can hold, as far as its brokers tell: a load topic
 /// must take it, too.
 async fn largest(topic: &KafkaTopic) -> Result<usize, WiringError> {

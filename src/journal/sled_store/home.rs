@@ -21,6 +21,8 @@ pub enum Kind {
     Backup,
     /// A restore.
     Restore,
+    /// A drill, with its restore.
+    Drill,
 }
 
 impl fmt::Display for Kind {
@@ -28,6 +30,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
+            Self::Drill => "drill",
         })
     }
 }
@@ -54,6 +57,17 @@ pub fn restore_path(
 ) -> PathBuf {
     let kind = Kind::Restore;
     path_of(state_dir, (datamart, topic, kind), &[cluster, topic, node, datamart, "restore"])
+}
+
+/// The folder of a drill's store, by its scratch.
+pub fn drill_path(
+    state_dir: &Path,
+    cluster: &str,
+    topic: &str,
+    (node, scratch): (&str, &str),
+) -> PathBuf {
+    let kind = Kind::Drill;
+    path_of(state_dir, (scratch, topic, kind), &[cluster, topic, node, scratch, "drill"])
 }
 
 fn path_of(state_dir: &Path, readable: (&str, &str, Kind), parts: &[&str]) -> PathBuf {
