@@ -243,7 +243,8 @@ impl Settings {
             Some(connection) => connection.token.clone(),
             None => token_elsewhere(&args.common, around, &mut warnings)?,
         };
-        let task = task(args.command, Nodes { connection, against, token }, around)?;
+        let tokens = (against, token);
+        let task = task(args.command, connection, tokens, around)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -263,17 +264,10 @@ fn finish(command: &Command) -> Result<Finish, SettingsError> {
     }
 }
 
-/// The nodes that the command line names.
-struct Nodes {
-    connection: Option<Connection>,
-    /// One to compare with.
-    against: Option<Connection>,
-    token: Option<Secret>,
-}
-
 fn task(
     command: Command,
-    Nodes { connection, against, token }: Nodes,
+    connection: Option<Connection>,
+    (against, token): (Option<Connection>, Option<Secret>),
     around: &Surroundings<'_>,
 ) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {

@@ -147,7 +147,7 @@ fn an_s3_server_killed_for_a_while_is_waited_for() {
     let rig = Rig::new("store");
     rig.fill(MEGABYTES);
     let (path, id) = (format!("{}/k", rig.path), rig.db.clone());
-    let more = ["--id", &id, "--maxBackupBandwidth", SLOW, "--s3Retries", "10"];
+    let more = ["--id", &id, "--maxBackupBandwidth", SLOW, "--s3Retries", "100"];
     let process = rig.keep.start_as(&[], &rig.words("create-backup", &rig.db, &path, &more));
     meet(&id);
     kill("s3");
