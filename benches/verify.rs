@@ -18,7 +18,7 @@ use std::time::Duration;
 use deltakeep::catalog::{Seen, TopicReader};
 use deltakeep::model::Offset;
 use deltakeep::testing::{Memory, MemoryJournal};
-use deltakeep::verify::{Asked, Verifier};
+use deltakeep::verify::{Asked, Level, Verifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message as _, TopicPartitionList};
 
@@ -75,7 +75,8 @@ async fn read(cluster: &Cluster, topic: &str, way: usize) -> Spent {
     let mut see = |seen: Seen<'_>| verifier.see(seen);
     of_topic.scan(&lows, &mut see).await.expect("it is read");
     let report = verifier.finish(&lows);
-    assert!(report.findings.list().all(|found| found.kind.level() > deltakeep::verify::Level::Gap));
+    let whole = report.findings.list().all(|found| found.kind.level() > Level::Gap);
+    assert!(whole, "{:?}", report.findings);
     assert!(report.messages > 1);
     mark.spent()
 }

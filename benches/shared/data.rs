@@ -34,6 +34,10 @@ const COLUMNS: [(&str, ColumnType, &str); 14] = [
     ("city", ColumnType::Varchar(None), TEXT),
     ("note", ColumnType::Varchar(None), TEXT),
 ];
+/// The statement that makes the table: `verify` compares the schema of the rows with it.
+pub const CREATE: &str = "CREATE TABLE sales (id bigint, customer bigint, store int32, \
+     product bigint, units int32, price double, discount float, paid boolean, day date, \
+     sold_at timestamp, changed_at timestamp, code varchar, city varchar, note varchar)";
 const LONG: &str = r#""long""#;
 const INT: &str = r#""int""#;
 const DOUBLE: &str = r#""double""#;

@@ -195,7 +195,7 @@ fn node() -> Memory {
     let date = DeltaDate(1_700_000_000_000_000);
     inner.deltas.push(Delta { num: DeltaNum(0), date, cn_from: 0, cn_to: 0 });
     let table = data::table();
-    let query = "CREATE TABLE sales (id bigint)".to_owned();
+    let query = data::CREATE.to_owned();
     let entity = table.name.0.clone();
     inner.changes.0.push(Change { num: 0, entity, query, delta: None, finished: true });
     inner.tables.push(table);

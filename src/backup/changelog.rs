@@ -43,7 +43,7 @@ pub async fn write<W: World, L: Lane>(
         datamart: run.settings.datamart.clone(),
         previous_delta: previous.map(|d| PreviousDelta { number: d.num, date: d.date }),
         replay_before: before,
-        changelog_complete: complete(log, pairs),
+        changelog_complete: planned.older_views.is_empty() && complete(log, pairs),
         tables: run.ledger.look(|state| pairs.iter().map(|p| table_manifest(state, p)).collect()),
     };
     let parts = split(records, run.shape().chunk_size as usize);

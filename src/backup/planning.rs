@@ -23,6 +23,8 @@ pub struct Draft {
     pub newest: Option<DeltaNum>,
     /// Tables.
     pub tables: Vec<Table>,
+    /// Views that the log does not create.
+    pub older_views: Vec<String>,
     /// Entities of an unknown type.
     pub unknown: Vec<String>,
     /// The changelog.
@@ -46,7 +48,9 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     super::own::refuse_unfinished(node).await?;
     let changes = node.changes().await?;
     let newest = newest_closed(node).await?;
-    let Tables { tables, unknown } = node.tables().await?;
+    let Tables { tables, views, unknown } = node.tables().await?;
+    let older = plan::views_older_than_log(&views, &changes);
+    let older_views = older.into_iter().map(str::to_owned).collect();
     let shape = run.shape();
     if let Some(asked) = shape.datasource.filter(|_| !shape.datasource_fallback) {
         plan::check_datasource(&Datasource(asked), &tables).map_err(Refusal::from)?;
@@ -77,7 +81,18 @@ pub async fn draft<W: World>(run: &Context<W>, reading: &mut Reading) -> Result<
     let mut missing = plan::gaps(&complete);
     missing.retain(|delta| !incomplete.contains(delta));
     let node = node.version().await?;
-    Ok(Draft { deltas, newest, tables, unknown, changes, incomplete, missing, topic, node })
+    Ok(Draft {
+        deltas,
+        newest,
+        tables,
+        older_views,
+        unknown,
+        changes,
+        incomplete,
+        missing,
+        topic,
+        node,
+    })
 }
 
 /// GET_DELTA_OK can be stale behind a balancer; GET_DELTA_BY_NUM is not (PROSTORE.md section 3).
@@ -137,6 +152,7 @@ pub async fn fix<W: World>(run: &Context<W>, draft: &Draft) -> Result<(), Fault>
         let (table, columns) = (table.name.clone(), table.primary_key.clone());
         Fact::KeyPlanned { table, columns }
     }));
+    facts.extend(draft.older_views.iter().cloned().map(|view| Fact::ViewPlanned { view }));
     facts.extend(draft.deltas.iter().copied().map(Fact::DeltaPlanned));
     facts.push(Fact::Planned {
         changes: count as u64,
@@ -156,7 +172,8 @@ pub fn warn<W: World>(run: &Context<W>, draft: &Draft, topic: &TopicState) {
     for entity in &draft.unknown {
         warn(format!("{entity} is of a type that this version does not know; it is not backed up"));
     }
-    let older = plan::older_than_log(&draft.tables, &draft.changes);
+    let mut older = plan::older_than_log(&draft.tables, &draft.changes);
+    older.extend(draft.older_views.iter().map(String::as_str));
     if !older.is_empty() {
         warn(format!(
             "the changelog does not create {}: a restore cannot either; fill it with \

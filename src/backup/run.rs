@@ -10,7 +10,7 @@ use tokio::sync::watch as signal;
 use crate::catalog::{CatalogCache, Forgetful};
 use crate::deliver::SinkError;
 use crate::journal::{Fact, JournalError, Shape};
-use crate::model::{ChangeLog, DeltaNum, RunId, Table, TableName};
+use crate::model::{ChangeLog, DeltaNum, RunId, TableName};
 use crate::plan;
 
 use super::context::{Context, Settings, Totals, World};
@@ -22,6 +22,7 @@ use super::ledger::Ledger;
 use super::own;
 use super::planning::{self, Draft};
 use super::reading::Reading;
+use super::state::Planned;
 use super::sweep::Sweep;
 use super::watch::{Event, Watch};
 
@@ -207,7 +208,7 @@ impl<W: World> Backup<W> {
         };
         let log = planning::verify(run, &planned).await?;
         planning::announce(run, &planned);
-        self.note_older(&planned.tables, &log);
+        self.note_older(&planned, &log);
         // Reading the topic can take as long as another writer's transaction is open.
         let entry = tokio::select! {
             entry = entry::enter(run, &planned) => entry?,
@@ -226,8 +227,9 @@ impl<W: World> Backup<W> {
         done
     }
 
-    fn note_older(&self, tables: &[Table], log: &ChangeLog) {
-        let older = plan::older_than_log(tables, log).into_iter().map(str::to_owned);
+    fn note_older(&self, planned: &Planned, log: &ChangeLog) {
+        let older = plan::older_than_log(&planned.tables, log).into_iter().map(str::to_owned);
+        let older = older.chain(planned.older_views.iter().cloned());
         let mut known =
             self.run.totals.older_than_log.lock().unwrap_or_else(PoisonError::into_inner);
         *known = older.collect();

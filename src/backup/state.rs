@@ -41,6 +41,8 @@ pub struct Planned {
     pub deltas: Vec<Delta>,
     /// Tables as they stood.
     pub tables: Vec<Table>,
+    /// Views that the log does not create.
+    pub older_views: Vec<String>,
     /// Number of changelog records.
     pub changes: usize,
     /// Their hash.
@@ -148,6 +150,7 @@ pub struct State {
     /// Everything asked is delivered.
     pub finished: bool,
     tables: Vec<Table>,
+    older_views: Vec<String>,
     deltas: Vec<Delta>,
 }
 
@@ -176,13 +179,23 @@ impl State {
                 let planned = self.tables.iter_mut().find(|known| known.name == table);
                 planned.into_iter().for_each(|known| known.primary_key.clone_from(&columns));
             }
+            Fact::ViewPlanned { view } => self.older_views.push(view),
             Fact::DeltaPlanned(delta) => self.deltas.push(delta),
             Fact::Planned { changes, hash, newest, node, partitions } => {
                 let tables = std::mem::take(&mut self.tables);
+                let older_views = std::mem::take(&mut self.older_views);
                 let deltas = std::mem::take(&mut self.deltas);
                 let changes = changes as usize;
-                self.planned =
-                    Some(Planned { deltas, tables, changes, hash, newest, node, partitions });
+                self.planned = Some(Planned {
+                    deltas,
+                    tables,
+                    older_views,
+                    changes,
+                    hash,
+                    newest,
+                    node,
+                    partitions,
+                });
             }
             Fact::DeltaBegun { delta, issue } => {
                 self.issues.insert(delta, issue);

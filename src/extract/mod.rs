@@ -158,6 +158,8 @@ pub enum Marker {
 pub struct Tables {
     /// Logical tables, in the node's order.
     pub tables: Vec<Table>,
+    /// Views, materialized ones among them: their statements are backed up, their rows are not.
+    pub views: Vec<String>,
     /// Entities of a type this version does not know: reported, never skipped in silence (D4.4).
     pub unknown: Vec<String>,
 }

@@ -257,6 +257,11 @@ pub enum Fact {
     },
     /// A transition of a drill: the store is of that kind then, and holds its restore's, too.
     Drill(DrillFact),
+    /// A view that the log does not create, of the plan that [`Fact::Planned`] ends.
+    ViewPlanned {
+        /// Its name.
+        view: String,
+    },
 }
 
 /// What a journal holds of the run that is not ended.

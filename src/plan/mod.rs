@@ -7,4 +7,7 @@ mod tables;
 
 pub use history::{OtherHistory, check_history};
 pub use range::{Asked, NoRange, delta_range, gaps, shown};
-pub use tables::{NotInDatasource, check_datasource, choose_datasource, older_than_log, tables_of};
+pub use tables::{
+    NotInDatasource, check_datasource, choose_datasource, older_than_log, tables_of,
+    views_older_than_log,
+};

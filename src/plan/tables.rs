@@ -38,6 +38,18 @@ pub fn older_than_log<'a>(tables: &'a [Table], log: &ChangeLog) -> Vec<&'a str> 
     tables.iter().filter(created).map(|table| table.name.0.as_str()).collect()
 }
 
+/// Views that the log never created.
+pub fn views_older_than_log<'a>(views: &'a [String], log: &ChangeLog) -> Vec<&'a str> {
+    let created = |view: &str| log.0.iter().any(|c| c.entity == view && creates_view(&c.query));
+    views.iter().map(String::as_str).filter(|view| !created(view)).collect()
+}
+
+fn creates_view(query: &str) -> bool {
+    let mut words = query.split_whitespace().map(str::to_ascii_uppercase);
+    // CREATE [OR REPLACE] [MATERIALIZED] VIEW
+    words.next().as_deref() == Some("CREATE") && words.take(4).any(|word| word == "VIEW")
+}
+
 /// Refuses a datasource that lacks some of the tables.
 ///
 /// # Errors
@@ -111,6 +123,18 @@ mod tests {
         assert_eq!(names(1), ["a", "older_than_the_log"]);
         assert_eq!(names(2), ["a", "b", "older_than_the_log"]);
         assert_eq!(older_than_log(&tables, &log), ["older_than_the_log"]);
+    }
+
+    #[test]
+    fn views_that_no_statement_makes_are_named() {
+        let log = ChangeLog(vec![
+            change(0, "v", "CREATE VIEW db.v AS SELECT 1", None),
+            change(1, "m", "create or replace materialized view db.m AS SELECT 1", None),
+            change(2, "old", "ALTER VIEW db.old AS SELECT 1", None),
+            change(3, "t", "CREATE TABLE db.t (id int)", None),
+        ]);
+        let views = ["v", "m", "old", "t"].map(str::to_owned);
+        assert_eq!(views_older_than_log(&views, &log), ["old", "t"]);
     }
 
     #[test]

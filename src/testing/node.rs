@@ -43,7 +43,12 @@ impl Node for Memory {
     }
 
     async fn tables(&self) -> Result<Tables, SourceError> {
-        self.ask("tables", |inner| Tables { tables: inner.tables.clone(), unknown: vec![] }).await
+        self.ask("tables", |inner| Tables {
+            tables: inner.tables.clone(),
+            views: inner.views.clone(),
+            unknown: vec![],
+        })
+        .await
     }
 
     async fn version(&self) -> Result<String, SourceError> {

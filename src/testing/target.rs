@@ -152,7 +152,7 @@ impl Node for MemoryTarget {
     async fn tables(&self) -> Answered<Tables> {
         self.ask("tables", |store| {
             let tables = store.tables.keys().map(|name| table(name)).collect();
-            Tables { tables, unknown: vec![] }
+            Tables { tables, views: vec![], unknown: vec![] }
         })
         .await
     }

@@ -53,6 +53,8 @@ pub struct Inner {
     pub changes: ChangeLog,
     /// Tables.
     pub tables: Vec<Table>,
+    /// Views.
+    pub views: Vec<String>,
     /// Rows by delta, table and half.
     pub rows: BTreeMap<(DeltaNum, TableName), Vec<TestRow>>,
     /// CHECK_SUM and CHECK_SUM_SNAPSHOT by delta and table; where none is given, CHECK_SUM is the

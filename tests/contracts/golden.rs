@@ -270,6 +270,8 @@ fn samples() -> Vec<(&'static str, Record)> {
     samples.push(("horizon", Record::Horizon(vec![Offset(0), Offset(-1), Offset(i64::MAX)])));
     let later = restoring().into_iter().chain(drilling());
     samples.extend(later.map(|(name, fact)| (name, Record::Fact(fact))));
+    let view = Fact::ViewPlanned { view: "totals".into() };
+    samples.push(("view_planned", Record::Fact(view)));
     samples
 }
 

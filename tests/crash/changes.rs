@@ -7,7 +7,7 @@ use deltakeep::backup::{Disagreement, Event, Fault, Watch};
 use deltakeep::catalog::CatalogError;
 use deltakeep::deliver::SinkError;
 use deltakeep::extract::SourceError;
-use deltakeep::journal::{Progress, StreamKey};
+use deltakeep::journal::{Fact, Progress, Record, StreamKey};
 use deltakeep::model::Change;
 use deltakeep::testing::{Faults, Memory};
 
@@ -249,4 +249,31 @@ async fn tables_that_the_changelog_never_created_are_named() {
     let mut whole = Scenario::new(seed.unwrap());
     assert_eq!(whole.finish().await.older_than_log, [""; 0]);
     assert_eq!(judge::logs_complete(&whole.memory), [true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_the_changelog_never_created_is_named_and_remembered_by_a_resume() {
+    let mut scenario = Scenario::new(1);
+    scenario.memory.lock().views = vec!["totals".to_owned()];
+    let watch = Arc::new(Warnings::default());
+    let summary = scenario.backup_watched(watch.clone()).execute().await.unwrap();
+    assert_eq!(summary.older_than_log, ["totals"]);
+    let told = watch.0.lock().unwrap().join("\n");
+    assert!(told.contains("does not create totals:"), "{told}");
+    assert!(judge::logs_complete(&scenario.memory).iter().all(|complete| !complete));
+    // Killed behind the plan; its journal tells the resume, whatever the node says by then.
+    let planned = |record: &Record| matches!(record, Record::Fact(Fact::Planned { .. }));
+    let mut steps = 10;
+    let mut killed = loop {
+        let mut killed = Scenario::new(1);
+        killed.memory.lock().views = vec!["totals".to_owned()];
+        assert!(matches!(killed.execute(Some(steps)).await, Ended::Killed));
+        if killed.records().iter().any(planned) {
+            break killed;
+        }
+        steps += 1;
+    };
+    killed.memory.lock().views.clear();
+    assert_eq!(killed.finish().await.older_than_log, ["totals"]);
+    assert!(judge::logs_complete(&killed.memory).iter().all(|complete| !complete));
 }

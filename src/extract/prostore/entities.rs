@@ -11,14 +11,15 @@ use crate::model::{Column, ColumnType, Datasource, TableName};
 pub(super) struct Listing {
     /// Logical tables with the datasources that hold them.
     pub tables: Vec<(TableName, Vec<Datasource>)>,
+    /// Views, materialized ones among them.
+    pub views: Vec<String>,
     /// Entities of a type that is not known here, with the type.
     pub unknown: Vec<String>,
 }
 
-/// Types of entities that hold no data of their own, or whose data is no part of a backup (seed,
+/// Types of entities whose data is no part of a backup (seed,
 /// "Сущности, не подлежащие выгрузке в бэкап").
-const PASSED_OVER: [&str; 4] =
-    ["VIEW", "MATERIALIZED VIEW", "READABLE EXTERNAL TABLE", "WRITABLE EXTERNAL TABLE"];
+const PASSED_OVER: [&str; 2] = ["READABLE EXTERNAL TABLE", "WRITABLE EXTERNAL TABLE"];
 
 impl Listing {
     /// Reads the answer to [`crate::extract::sql::tables`].
@@ -31,6 +32,7 @@ impl Listing {
                     let datasources = datasources(row.text("TABLE_DATASOURCE_TYPE")?);
                     listing.tables.push((TableName(name), datasources));
                 }
+                "VIEW" | "MATERIALIZED VIEW" => listing.views.push(name),
                 other if PASSED_OVER.contains(&other) => {}
                 other => listing.unknown.push(format!("{name} ({other})")),
             }

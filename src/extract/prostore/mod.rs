@@ -320,7 +320,7 @@ impl Node for ProstoreNode {
         for (name, datasources) in listing.tables {
             tables.push(self.table(name, datasources).await?);
         }
-        Ok(Tables { tables, unknown: listing.unknown })
+        Ok(Tables { tables, views: listing.views, unknown: listing.unknown })
     }
 
     async fn version(&self) -> Result<String, SourceError> {
