@@ -23,19 +23,23 @@ pub enum TaskState {
 /// A task of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueTask {
+    /// What the task itself is known by; two tasks can ask for one operation.
+    pub key: String,
     /// Id of the operation that it asks for.
     pub id: String,
     /// Its type.
     pub kind: String,
     /// The sender's id, which replies carry.
     pub task_id: String,
+    /// Hash of what is asked for, without secrets.
+    pub asked: [u8; 32],
     /// The queue that waits for the reply.
     pub reply_to: Option<String>,
     /// What the sender knows the reply by.
     pub correlation_id: Option<String>,
     /// What the sender wants back, JSON.
     pub meta: Option<String>,
-    /// How often it came.
+    /// How often it was taken.
     pub deliveries: u32,
     /// Whose it is.
     pub state: TaskState,
@@ -67,9 +71,17 @@ pub trait Tasks: Send + 'static {
     /// [`JournalError`].
     fn put(&mut self, task: &QueueTask) -> Result<(), JournalError>;
 
+    /// As [`Self::put`], but durable only with what is written durably next in the same store.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn note(&mut self, task: &QueueTask) -> Result<(), JournalError> {
+        self.put(task)
+    }
+
     /// Forgets tasks.
     ///
     /// # Errors
     /// [`JournalError`].
-    fn forget(&mut self, ids: &[String]) -> Result<(), JournalError>;
+    fn forget(&mut self, keys: &[String]) -> Result<(), JournalError>;
 }

@@ -2,7 +2,17 @@
 //! and takes the replies, and [`Runner`], which runs a command of this program. Names no technology;
 //! decides nothing: that is in the files beside it.
 
+pub mod command;
+pub mod counts;
+pub mod limits;
+pub mod worker;
+
 use std::collections::BTreeMap;
+
+pub use command::{CommandRule, OptionRule, Takes};
+pub use counts::Counts;
+pub use limits::Limits;
+pub use worker::{Served, Settings, Worker};
 
 /// Largest body of a task, bytes.
 pub const LARGEST: usize = 64 * 1024;
@@ -29,7 +39,7 @@ pub struct Message {
 }
 
 /// Where a message goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
     /// To a queue by its name.
     Queue(String),
@@ -93,6 +103,21 @@ pub trait Broker: Send + Sync {
         &self,
         message: &Outgoing,
     ) -> impl Future<Output = Result<Published, BrokerError>> + Send;
+
+    /// Says before all workers that a task is this worker's: asked where an ack may have come or
+    /// not, and where a task was delivered before. True where no other worker said so earlier; the
+    /// same worker may say it again. Remembered for days, also while no worker is there. A broker
+    /// that cannot remember that answers true, and two workers can then answer one task.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where it cannot be asked now.
+    fn claim(
+        &self,
+        _task: &str,
+        _worker: &str,
+    ) -> impl Future<Output = Result<bool, BrokerError>> + Send {
+        std::future::ready(Ok(true))
+    }
 }
 
 /// A task that this worker holds and has not acknowledged. Dropped without an ack, it goes back to
