@@ -67,7 +67,7 @@ fn ended(done: Result<(), Failure>, output: Output) -> std::process::ExitCode {
 /// People read stderr; programs that asked for JSON get their one document all the same.
 fn tell_failure(failure: &Failure, output: Output) {
     let Failure { code, message, next } = failure;
-    eprintln!("deltakeep: {message}\nnext: {next}");
+    console::note(&format!("deltakeep: {message}\nnext: {next}"));
     // A check that was found wanting has printed its document already.
     if output == Output::Json && !console::has_said() {
         let failure = serde_json::json!({ "code": *code as u8, "message": message, "next": next });

@@ -2,9 +2,11 @@
 //! and takes the replies, and [`Runner`], which runs a command of this program. Names no technology;
 //! decides nothing: that is in the files beside it.
 
+pub mod child;
 pub mod command;
 pub mod counts;
 pub mod limits;
+pub mod rabbit;
 pub mod worker;
 
 use std::collections::BTreeMap;

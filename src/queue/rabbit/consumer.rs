@@ -104,13 +104,14 @@ impl Consuming {
     /// Tasks until the worker is closed; begins with a session where there is one.
     pub(super) async fn run(mut self, mut first: Option<Session>) {
         let mut backoff = Backoff::default();
+        let mut close = self.close.clone();
         loop {
             let began = Instant::now();
             let opened = match first.take() {
                 Some(session) => Ok(session),
                 None => tokio::select! {
                     opened = self.open() => opened,
-                    () = until(&mut self.close) => return,
+                    () = until(&mut close) => return,
                 },
             };
             let reason = match opened {
@@ -133,7 +134,7 @@ impl Consuming {
             tracing::warn!("{reason}; tasks are asked for again in {:.1} s", wait.as_secs_f64());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = until(&mut self.close) => return,
+                () = until(&mut close) => return,
             }
         }
     }
@@ -149,12 +150,8 @@ impl Consuming {
             tokio::select! {
                 biased;
                 () = until(&mut self.close) => break None,
-                event = events.next() => match ended_by(event) {
-                    Some(reason) => break Some(reason),
-                    None if !session.connection.status().connected() => {
-                        break Some("the connection is gone".to_owned());
-                    }
-                    None => {}
+                event = events.next() => if let Some(reason) = ended_by(event, &session.connection) {
+                    break Some(reason);
                 },
                 () = until(&mut self.stop), if !stopped => {
                     stopped = true;
@@ -191,14 +188,17 @@ impl Session {
     }
 }
 
-/// Why a connection is of no use any more after what it tells.
-pub(super) fn ended_by(event: Option<Event>) -> Option<String> {
+/// Why a connection is of no use any more after what it tells. It tells of errors of its channels,
+/// too: those concern nobody but their users.
+pub(super) fn ended_by(event: Option<Event>, connection: &Connection) -> Option<String> {
+    let gone = !connection.status().connected();
     match event {
-        Some(Event::Error(error)) => Some(error.to_string()),
         Some(Event::ConnectionBlocked(reason)) => {
             Some(format!("the broker takes no messages: {reason}"))
         }
-        None => Some("the connection is gone".to_owned()),
+        Some(Event::Error(error)) if gone => Some(error.to_string()),
+        Some(_) | None if gone => Some("the connection is gone".to_owned()),
         Some(_) => None,
+        None => Some("the connection is gone".to_owned()),
     }
 }

@@ -5,6 +5,7 @@
 
 mod acks;
 mod backoff;
+mod claim;
 mod consumer;
 mod properties;
 mod publisher;
@@ -192,6 +193,10 @@ impl Broker for Rabbit {
 
     async fn publish(&self, message: &Outgoing) -> Result<Published, BrokerError> {
         self.publisher.publish(message).await
+    }
+
+    async fn claim(&self, task: &str, worker: &str) -> Result<bool, BrokerError> {
+        self.publisher.claim(task, worker).await
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn properties(message: &Outgoing) -> BasicProperties {
         properties = properties.with_reply_to(queue);
     }
     if let Some(kind) = of(&message.kind) {
-        properties = properties.with_kind(kind);
+        properties = properties.with_type(kind);
     }
     if !message.headers.is_empty() {
         let mut table = FieldTable::default();

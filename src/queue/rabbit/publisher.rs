@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
+use super::claim::{self, Claim};
 use super::consumer::ended_by;
 use super::properties::{properties, short};
 use super::topology::{Names, is_missing};
@@ -104,7 +105,7 @@ impl Publishing {
             tokio::select! {
                 biased;
                 () = until(&mut self.close) => break None,
-                event = events.next() => if let Some(reason) = ended_by(event) {
+                event = events.next() => if let Some(reason) = ended_by(event, &live.connection) {
                     break Some(reason);
                 },
             }
@@ -140,6 +141,29 @@ impl Publisher {
             live.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         }
         sent
+    }
+
+    /// Claims a task for a worker.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the broker cannot be asked.
+    pub(super) async fn claim(&self, task: &str, worker: &str) -> Result<bool, BrokerError> {
+        let live = self.live().await?;
+        let mut ended = self.live.clone();
+        let channel = live.connection.create_channel().await.map_err(|error| trouble(&error))?;
+        let claimed = tokio::select! {
+            claimed = claim::claim(&channel, self.names.tasks.as_str(), task, worker) => claimed,
+            () = over(&mut ended, &live) => return Err(trouble("the connection is gone")),
+            () = tokio::time::sleep(CONFIRM) => return Err(trouble("no answer")),
+        };
+        match claimed.map_err(|error| trouble(&error))? {
+            Claim::Ours => Ok(true),
+            Claim::Others => Ok(false),
+            Claim::Forbidden(name) => {
+                tracing::warn!("no right to configure queue {name}: two workers may do one task");
+                Ok(true)
+            }
+        }
     }
 
     /// Exchange and routing key; none where there can be no such queue.

@@ -79,7 +79,8 @@ impl Server {
     }
 
     pub(super) async fn connect(&self, name: &str) -> Result<Connection, RabbitError> {
-        let runtime = lapin::runtime::default_runtime().map_err(|error| self.unreachable(&error))?;
+        let runtime =
+            lapin::runtime::default_runtime().map_err(|error| self.unreachable(&error))?;
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let builder = ConnectionBuilder::new_with_runtime(runtime)
             .with_uri(self.uri())
@@ -186,8 +187,18 @@ mod tests {
         assert_eq!(error, AddressError::Password);
         assert!(!error.to_string().contains("canary"));
         for bad in [
-            "", "h:1", "http://h", "amqp://", "amqp://h:0", "amqp://h:99999", "amqp://h x",
-            "amqp://h/%00", "amqp://h/%ff", "amqp://@h", "amqp://[::1", "amqp://h?x=1",
+            "",
+            "h:1",
+            "http://h",
+            "amqp://",
+            "amqp://h:0",
+            "amqp://h:99999",
+            "amqp://h x",
+            "amqp://h/%00",
+            "amqp://h/%ff",
+            "amqp://@h",
+            "amqp://[::1",
+            "amqp://h?x=1",
         ] {
             assert_eq!(Server::parse(bad).expect_err(bad), AddressError::Form, "{bad:?}");
         }
