@@ -23,6 +23,9 @@ const KEPT: usize = 10_000;
 /// How many of the server's own operations are looked at for a list.
 const SHOWN: usize = 2000;
 
+/// How many attempts of an id may have been used by others.
+const USED: u32 = 100;
+
 /// Who asked for an operation.
 pub trait Watch: Send + Sync {
     /// From here on the operation is the journal's alone: ClickHouse has accepted the statement, or
@@ -35,6 +38,12 @@ pub trait Watch: Send + Sync {
 
     /// Whether to leave off at the next safe place.
     fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Whether the task was given to somebody before who may have begun it and died: a finished
+    /// backup of this id at its place is then its own.
+    fn is_redelivered(&self) -> bool {
         false
     }
 }
@@ -355,6 +364,20 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         operation.ended = Some((self.now)());
         self.step(&mut operation, OperationStep::Ended)?;
         Ok(operation)
+    }
+
+    /// Takes the next number of an attempt that the server does not know. An id is good for one
+    /// statement, and another journal may have used it.
+    pub(super) async fn skip_used(&self, operation: &mut Operation) -> Result<(), TaskError> {
+        for _ in 0..USED {
+            operation.attempt += 1;
+            let id = attempt_id(&operation.id, operation.attempt);
+            if self.server.operation(&id).await?.is_none() {
+                return self.put(operation);
+            }
+        }
+        let message = format!("ClickHouse knows {USED} attempts of {}", operation.id);
+        Err(TaskError::new(Code::IdConflict, message))
     }
 
     /// Ends an operation that touched nothing, or leaves it open where the server fell silent
