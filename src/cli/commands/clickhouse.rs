@@ -159,7 +159,9 @@ impl Commands<'_> {
     async fn list(&self, query: &Query) -> Result<(), Failure> {
         let servers = self.server()?.operations(SHOWN).await;
         let servers = servers.map_err(|error| of_task(&error.into(), None))?;
-        let found = page(self.remembered()?, servers, query);
+        let beside = self.server()?.beside().await;
+        let beside = beside.map_err(|error| of_task(&error.into(), None))?;
+        let found = page(self.remembered()?, servers, beside, query);
         match self.output {
             Output::Json => say(&of_page(&found).to_string()),
             Output::Text => {
@@ -185,7 +187,7 @@ impl Commands<'_> {
             let error = TaskError::new(Code::NotFound, format!("no operation {id} is known"));
             return Err(of_task(&error, None));
         }
-        let entry = of_entry(&Entry { operation: ours, server });
+        let entry = of_entry(&Entry { operation: ours, server, beside: None });
         match self.output {
             Output::Json => say(&json!({ "operation": entry }).to_string()),
             Output::Text => say(&format!("{entry:#}")),
