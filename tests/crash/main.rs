@@ -12,6 +12,8 @@ mod clickhouse_again;
 mod gaps;
 mod judge;
 mod parts;
+#[cfg(feature = "queue")]
+mod queue;
 mod restore;
 mod scenario;
 mod stops;
