@@ -10,6 +10,9 @@ mod clickhouse;
 #[cfg(feature = "clickhouse")]
 mod clickhouse_again;
 mod gaps;
+#[cfg(feature = "queue")]
+#[path = "../support/hand.rs"]
+mod hand;
 mod judge;
 mod parts;
 #[cfg(feature = "queue")]

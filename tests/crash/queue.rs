@@ -2,132 +2,19 @@
 //! after any message, with a second worker or without: every task ends in one distinct final reply,
 //! what was there before is whole, and nothing is left beside.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Deref;
 
-use deltakeep::clickhouse::{BackupManager, Name, Patience};
-use deltakeep::journal::{Operations, TaskState, Tasks};
-use deltakeep::queue::{
-    Address, CommandRule, Counts, Message, OptionRule, Outgoing, Served, Settings, Takes, Worker,
-};
-use deltakeep::testing::Fuse;
-use deltakeep::testing::clickhouse::{Faults, MemoryOperations, MemoryServer};
-use deltakeep::testing::queue::{Cut, Exchange, MemoryBroker, MemoryRunner, MemoryTasks};
+use deltakeep::clickhouse::Name;
+use deltakeep::journal::TaskState;
+use deltakeep::queue::Address;
+use deltakeep::testing::clickhouse::Faults;
+use deltakeep::testing::queue::Cut;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+
+use crate::hand::{Hand, Life, Place, QUIET, backup, message};
 
 const OLD: [u64; 3] = [1, 2, 3];
 const SAVED: [u64; 2] = [10, 20];
-/// Longer than any patience of a worker.
-const LONG: Duration = Duration::from_secs(40 * 24 * 3600);
-/// Longer than a task in doubt is waited for.
-const QUIET: Duration = Duration::from_secs(3600);
-
-/// A worker that can die: what it remembers is here.
-struct Hand {
-    name: String,
-    fuse: Arc<Fuse>,
-    operations: MemoryOperations,
-    tasks: MemoryTasks,
-    runner: MemoryRunner,
-    cuts: Vec<Cut>,
-    settings: Settings,
-}
-
-/// How a life ended.
-enum Life {
-    Killed,
-    Stopped(Served, Counts),
-}
-
-impl Hand {
-    fn new(name: &str, cuts: &[Cut]) -> Self {
-        let fuse = Arc::new(Fuse::default());
-        let option = |name: &str, takes, allowed| OptionRule {
-            names: vec![name.to_owned()],
-            takes,
-            allowed,
-        };
-        let rule = |kind: &str, subject: Option<&str>| CommandRule {
-            kind: kind.to_owned(),
-            subject: subject.map(str::to_owned),
-            options: vec![option("topic", Takes::One, true), option("stateDir", Takes::One, false)],
-        };
-        let commands = [("backup_to_kafka", None), ("resume", Some("run")), ("verify", None)];
-        Self {
-            name: name.to_owned(),
-            operations: MemoryOperations::new(fuse.clone()),
-            tasks: MemoryTasks::new(fuse.clone()),
-            runner: MemoryRunner::new(fuse.clone()),
-            fuse,
-            cuts: cuts.to_vec(),
-            settings: Settings {
-                worker: name.to_owned(),
-                commands: commands.map(|(kind, subject)| rule(kind, subject)).to_vec(),
-                ..Settings::default()
-            },
-        }
-    }
-
-    /// Works until it is killed at a step, or `done`; then it stops in order.
-    async fn live(
-        &self,
-        scene: &Scene,
-        steps: Option<i64>,
-        done: impl Future<Output = ()>,
-    ) -> Life {
-        self.fuse.set(steps);
-        let (asked, stop) = watch::channel(false);
-        let (exchange, fuse) = (&scene.exchange, self.fuse.clone());
-        let broker =
-            MemoryBroker::new(exchange, &self.name, fuse.clone(), self.cuts.clone(), stop.clone());
-        let second = Duration::from_secs(1);
-        let patience = Patience { stall: 60 * second, cancel: 60 * second, ..Patience::default() };
-        let server = scene.server.seen_with(fuse.clone());
-        let manager = BackupManager::new(server, self.operations.clone(), patience, || 7).unwrap();
-        let (tasks, runner) = (self.tasks.clone(), self.runner.clone());
-        let settings = self.settings.clone();
-        let worker = Worker::new(broker, Arc::new(manager), tasks, runner, settings, || 7).unwrap();
-        let life = {
-            let serve = worker.serve(stop);
-            tokio::pin!(serve);
-            let over = tokio::select! {
-                biased;
-                () = fuse.blown() => Some(Life::Killed),
-                served = &mut serve => {
-                    assert!(fuse.is_blown(), "it ended by itself: {served:?}");
-                    Some(Life::Killed)
-                }
-                () = done => None,
-            };
-            match over {
-                Some(life) => life,
-                None => {
-                    asked.send(true).unwrap();
-                    tokio::select! {
-                        biased;
-                        () = fuse.blown() => Life::Killed,
-                        served = &mut serve => Life::Stopped(served, worker.counts()),
-                    }
-                }
-            }
-        };
-        drop(worker);
-        // What it had at work is gone once it was looked at.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        scene.exchange.lose(&self.name);
-        self.tasks.die();
-        self.fuse.set(None);
-        life
-    }
-
-    fn states(&self) -> Vec<TaskState> {
-        self.tasks.all().unwrap().into_iter().map(|task| task.state).collect()
-    }
-}
 
 /// What is asked for, and what goes wrong.
 #[derive(Clone, Debug)]
@@ -140,35 +27,20 @@ struct Case {
 
 struct Scene {
     case: Case,
-    exchange: Exchange,
-    server: MemoryServer,
+    place: Place,
     old: Option<String>,
+}
+
+impl Deref for Scene {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }
 
 fn name(text: &str) -> Name {
     Name::known(text)
-}
-
-fn message(id: &str, body: &Value) -> Message {
-    Message {
-        body: body.to_string().into_bytes(),
-        message_id: Some(id.to_owned()),
-        correlation_id: Some(format!("c-{id}")),
-        reply_to: Some("replies".to_owned()),
-        ..Message::default()
-    }
-}
-
-fn backup(table: bool, path: &str) -> Value {
-    let mut request = json!({
-        "scope": if table { "table" } else { "database" }, "database": "live",
-        "backup_path": format!("s3://my-bucket/{path}"),
-        "access_key": "caNary-access-1", "secret_key": "caNary-secret-1",
-    });
-    if table {
-        request["table"] = "t".into();
-    }
-    json!({"type": "create_backup", "payload": request})
 }
 
 fn restore(case: &Case) -> Value {
@@ -180,8 +52,7 @@ fn restore(case: &Case) -> Value {
 impl Scene {
     /// A backup of other rows than the target has now, if it is there at all.
     async fn new(case: &Case) -> Self {
-        let server = MemoryServer::new(Arc::new(Fuse::default()));
-        let scene = Self { case: case.clone(), exchange: Exchange::default(), server, old: None };
+        let scene = Self { case: case.clone(), place: Place::new(), old: None };
         scene.server.world().sample(&name("live"), &SAVED);
         scene.exchange.put(message("saved", &backup(case.table, "q1")));
         let saver = Hand::new("saver", &[]);
@@ -220,38 +91,6 @@ impl Scene {
             true => live.tables.get(&name("t")).map(|table| table.uuid.clone()),
             false => Some(live.uuid.clone()),
         }
-    }
-
-    /// Final replies to a task, each body once.
-    fn finals(&self, id: &str) -> BTreeSet<String> {
-        let all = self.exchange.sent().into_iter();
-        let ours = all.filter(|sent| sent.message_id.as_deref() == Some(&format!("{id}/final")));
-        ours.map(|sent| {
-            assert_eq!(sent.to, Address::Queue("replies".into()));
-            assert_eq!(sent.correlation_id.as_deref(), Some(format!("c-{id}").as_str()));
-            String::from_utf8(sent.body).unwrap()
-        })
-        .collect()
-    }
-
-    fn reply(&self, id: &str) -> Value {
-        let finals = self.finals(id);
-        assert_eq!(finals.len(), 1, "{:?}: {id}: {finals:#?}", self.case);
-        serde_json::from_str(finals.first().unwrap()).unwrap()
-    }
-
-    fn status(&self, id: &str) -> String {
-        self.reply(id)["status"].as_str().unwrap().to_owned()
-    }
-
-    /// Waits until tasks have their final reply, and the queue is empty.
-    async fn answered(&self, ids: &[&str]) {
-        let all = |exchange: &Exchange| {
-            ids.iter().all(|id| !self.finals(id).is_empty()) && exchange.tasks() == 0
-        };
-        tokio::time::timeout(LONG, self.exchange.until(all)).await.unwrap_or_else(|_| {
-            panic!("{:?}: no final reply; {} tasks are left", self.case, self.exchange.tasks())
-        });
     }
 
     fn beside(&self) -> Vec<Name> {
