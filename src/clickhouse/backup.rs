@@ -7,15 +7,15 @@ use super::manager::{BackupManager, Watch, open_id, place};
 use super::manifest::Contents;
 use super::name::Name;
 use super::request::CreateBackup;
-use super::statement::{Command, Transfer, attempt_id};
+use super::statement::{Command, Transfer, attempt_id, attempt_of};
 use super::waiting::Ended;
-use super::{Keys, Server, ServerError};
+use super::{Keys, Server, ServerError, ServerStatus};
 use crate::journal::{Operation, OperationEnd, OperationStep, Operations};
 
 /// What lies at an operation's place, seen from the operation.
 enum Found {
-    /// A finished backup that it wrote itself.
-    Ours,
+    /// A finished backup that it wrote itself, by this attempt.
+    Ours(u32),
     /// Nothing.
     Free,
     /// Something that stands in the way.
@@ -37,21 +37,28 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                     let error = TaskError::new(Code::CredentialsLost, "it was never sent");
                     return self.fail(operation, error);
                 };
-                match self.preflight_backup(&operation, request).await {
-                    Ok(Found::Ours) => return self.end(operation, OperationEnd::Succeeded),
-                    Ok(Found::Free) => {}
-                    Ok(Found::InTheWay(error)) | Err(error) => return self.fail(operation, error),
-                }
-                if let Err(error) = self.submit_backup(&mut operation, request, watch).await {
-                    return self.fail(operation, error);
+                match self.preflight_backup(&operation, request, watch).await {
+                    Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                    Ok(Found::Free) => {
+                        let sent = self.submit_backup(&mut operation, request, watch).await;
+                        if let Err(error) = sent {
+                            return self.fail(operation, error);
+                        }
+                    }
+                    Ok(Found::InTheWay(error)) => match self.adopt_backup(&mut operation).await {
+                        Ok(true) => {}
+                        Ok(false) => return self.fail(operation, error),
+                        Err(error) => return self.fail(operation, error),
+                    },
+                    Err(error) => return self.fail(operation, error),
                 }
             }
             self.own(&mut operation, watch).await?;
             let error = match self.wait(&mut operation, watch).await? {
-                Ended::Done => return self.finish_backup(operation, request).await,
+                Ended::Done => return self.finish_backup(operation, request, watch).await,
                 Ended::Failed(error) => error,
-                Ended::Forgotten => match self.look_up(&operation, keys_of(request)).await {
-                    Ok(Found::Ours) => return self.end(operation, OperationEnd::Succeeded),
+                Ended::Forgotten => match self.look_up(&operation, keys_of(request), watch).await {
+                    Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
                     Ok(Found::InTheWay(error)) => return self.fail(operation, error),
                     Ok(Found::Free) => forgotten(),
                     Err(error) => return Err(error.of_open(&open_id(&operation))),
@@ -86,8 +93,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         match self.wait(&mut operation, watch).await? {
             Ended::Done => self.end(operation, OperationEnd::Succeeded),
             Ended::Failed(error) => self.fail(operation, error),
-            Ended::Forgotten => match self.look_up(&operation, keys).await {
-                Ok(Found::Ours) => self.end(operation, OperationEnd::Succeeded),
+            Ended::Forgotten => match self.look_up(&operation, keys, watch).await {
+                Ok(Found::Ours(number)) => self.end_found(operation, number).await,
                 Ok(Found::InTheWay(error)) => self.fail(operation, error),
                 Ok(Found::Free) => self.fail(operation, forgotten()),
                 Err(error) => {
@@ -102,6 +109,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         &self,
         operation: &Operation,
         request: &CreateBackup,
+        watch: &impl Watch,
     ) -> Result<Found, TaskError> {
         let object = &request.common.object;
         self.require_no_others(object, None).await?;
@@ -117,7 +125,39 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 return Err(missing(format!("table {object}")));
             }
         }
-        self.look_up(operation, request.common.keys.as_ref()).await
+        self.look_up(operation, request.common.keys.as_ref(), watch).await
+    }
+
+    /// Ends a backup that was found finished at its place, with what the server still tells of it.
+    async fn end_found(
+        &self,
+        mut operation: Operation,
+        number: u32,
+    ) -> Result<Operation, TaskError> {
+        operation.attempt = number;
+        let id = attempt_id(&operation.id, number);
+        if let Ok(Some(server)) = self.server.operation(&id).await {
+            operation.size = server.size;
+        }
+        self.end(operation, OperationEnd::Succeeded)
+    }
+
+    /// Takes over what another worker sent for the same task and left at work: a backup of this id
+    /// that is being written to the same place.
+    async fn adopt_backup(&self, operation: &mut Operation) -> Result<bool, TaskError> {
+        let place = place(operation);
+        let (mut number, mut found) = (operation.attempt, None);
+        loop {
+            number += 1;
+            let id = attempt_id(&operation.id, number);
+            let Some(server) = self.server.operation(&id).await? else { break };
+            let ours = server.status == ServerStatus::CreatingBackup && server.url == place.shown();
+            found = ours.then_some(number);
+        }
+        let Some(number) = found else { return Ok(false) };
+        operation.attempt = number;
+        self.step(operation, OperationStep::Submitting)?;
+        Ok(true)
     }
 
     /// Looks at the place of an operation.
@@ -125,26 +165,29 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         &self,
         operation: &Operation,
         keys: Option<&Keys>,
+        watch: &impl Watch,
     ) -> Result<Found, TaskError> {
         let place = place(operation);
         let Contents { locked, backup } = self.server.contents(&place, keys).await?;
         let ours = |id: &str| {
-            (1..=operation.attempt).any(|number| attempt_id(&operation.id, number) == id)
+            let number = attempt_of(&operation.id, id)?;
+            (number <= operation.attempt || watch.is_redelivered()).then_some(number)
         };
-        Ok(match backup {
-            Some(backup) if ours(&backup.id) => Found::Ours,
-            Some(backup) => Found::InTheWay(TaskError::new(
+        let number = backup.as_ref().and_then(|backup| ours(&backup.id));
+        Ok(match (backup, number) {
+            (Some(_), Some(number)) => Found::Ours(number),
+            (Some(backup), None) => Found::InTheWay(TaskError::new(
                 Code::PathExists,
                 format!("{place} holds the backup {}", backup.id),
             )),
-            None if locked => Found::InTheWay(TaskError::new(
+            (None, _) if locked => Found::InTheWay(TaskError::new(
                 Code::PathLocked,
                 format!(
                     "{place}/.lock is there without a finished backup: one is being written there, \
                      or was and never ended"
                 ),
             )),
-            None => Found::Free,
+            (None, _) => Found::Free,
         })
     }
 
@@ -157,18 +200,14 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         operation.attempt += 1;
         self.step(operation, OperationStep::Submitting)?;
         watch.tell(operation);
-        let common = &request.common;
-        let transfer = Transfer {
-            id: attempt_id(&operation.id, operation.attempt),
-            place: &common.place,
-            keys: common.keys.as_ref(),
-            base: common.base.as_ref(),
-            structure_only: common.structure_only,
-            bandwidth: common.bandwidth,
-            cluster: common.cluster.as_ref(),
-            retries: self.patience.retries,
+        let sent = match self.send_backup(operation, request).await {
+            Err(error) if error.is_used_id() => {
+                self.skip_used(operation).await?;
+                self.send_backup(operation, request).await
+            }
+            sent => sent,
         };
-        match self.server.run(Command::Backup { object: &common.object, transfer }).await {
+        match sent {
             Ok(()) => Ok(()),
             // It may have come all the same; whoever waits looks for it.
             Err(ServerError::Unreachable { reason }) => {
@@ -180,15 +219,35 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
     }
 
+    async fn send_backup(
+        &self,
+        operation: &Operation,
+        request: &CreateBackup,
+    ) -> Result<(), ServerError> {
+        let common = &request.common;
+        let transfer = Transfer {
+            id: attempt_id(&operation.id, operation.attempt),
+            place: &common.place,
+            keys: common.keys.as_ref(),
+            base: common.base.as_ref(),
+            structure_only: common.structure_only,
+            bandwidth: common.bandwidth,
+            cluster: common.cluster.as_ref(),
+            retries: self.patience.retries,
+        };
+        self.server.run(Command::Backup { object: &common.object, transfer }).await
+    }
+
     /// A backup counts once it can be read from its place.
     async fn finish_backup(
         &self,
         operation: Operation,
         request: Option<&CreateBackup>,
+        watch: &impl Watch,
     ) -> Result<Operation, TaskError> {
         let Some(request) = request else { return self.end(operation, OperationEnd::Succeeded) };
-        match self.look_up(&operation, request.common.keys.as_ref()).await {
-            Ok(Found::Ours) => self.end(operation, OperationEnd::Succeeded),
+        match self.look_up(&operation, request.common.keys.as_ref(), watch).await {
+            Ok(Found::Ours(_)) => self.end(operation, OperationEnd::Succeeded),
             Ok(Found::InTheWay(error)) => self.fail(operation, error),
             Ok(Found::Free) => {
                 let message = "ClickHouse says it is done, and nothing is at the path";

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Server;
 use super::failure::{Code, TaskError};
 use super::list::{self, Entry, Page, Query};
 use super::name::{Name, Object, OperationId};
@@ -13,6 +12,7 @@ use super::patience::Patience;
 use super::place::Place;
 use super::request::{Common, CreateBackup, RestoreBackup, fingerprint};
 use super::statement::attempt_id;
+use super::{Server, ServerOperation};
 use crate::journal::{
     JournalError, Operation, OperationEnd, OperationFailure, OperationKind, OperationStep,
     Operations,
@@ -22,6 +22,9 @@ use crate::journal::{
 const KEPT: usize = 10_000;
 /// How many of the server's own operations are looked at for a list.
 const SHOWN: usize = 2000;
+
+/// How many attempts of an id may have been used by others.
+const USED: u32 = 100;
 
 /// Who asked for an operation.
 pub trait Watch: Send + Sync {
@@ -35,6 +38,12 @@ pub trait Watch: Send + Sync {
 
     /// Whether to leave off at the next safe place.
     fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Whether the task was given to somebody before who may have begun it and died: a finished
+    /// backup of this id at its place is then its own.
+    fn is_redelivered(&self) -> bool {
         false
     }
 }
@@ -190,30 +199,58 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// [`TaskError`] where the server does not answer.
     pub async fn list_backups(&self, query: &Query) -> Result<Page, TaskError> {
         let servers = self.server.operations(SHOWN).await?;
+        let beside = self.server.beside().await?;
         let operations = self.memory().known.values().cloned().collect();
-        Ok(list::page(operations, servers, query))
+        Ok(list::page(operations, servers, beside, query))
     }
 
-    /// `get_backup`
+    /// `get_backup`. An operation at its end is told of without asking the server.
     ///
     /// # Errors
     /// [`Code::NotFound`], or the server does not answer.
     pub async fn get_backup(&self, id: &OperationId) -> Result<Entry, TaskError> {
         let operation = self.known(id);
-        let on_server = match &operation {
-            Some(operation) => attempt_id(&operation.id, operation.attempt),
-            None => id.as_str().to_owned(),
-        };
-        let server = match self.server.operation(&on_server).await {
-            Ok(server) => server,
+        let server = match &operation {
+            Some(operation) if operation.end.is_some() => None,
             // What the journal knows needs no server.
-            Err(_) if operation.is_some() => None,
-            Err(error) => return Err(error.into()),
+            Some(operation) => {
+                let id = attempt_id(&operation.id, operation.attempt);
+                self.server.operation(&id).await.unwrap_or_default()
+            }
+            None => self.of_others(id).await?,
         };
         if operation.is_none() && server.is_none() {
             return Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")));
         }
-        Ok(Entry { operation, server })
+        Ok(Entry { operation, server, beside: None })
+    }
+
+    /// The newest statement of an operation that is in no journal here.
+    async fn of_others(&self, id: &OperationId) -> Result<Option<ServerOperation>, TaskError> {
+        let mut found = self.server.operation(id.as_str()).await?;
+        for number in 1..=USED {
+            match self.server.operation(&attempt_id(id.as_str(), number)).await? {
+                None => break,
+                newer => found = newer,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Forgets an operation whose task is another worker's: this journal has no say in it. One that
+    /// is this journal's, or is worked on, stays.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn disown(&self, id: &OperationId) -> Result<(), JournalError> {
+        let mut memory = self.memory();
+        let owned = memory.known.get(id.as_str()).is_none_or(|known| known.owned);
+        if owned || memory.active.contains(id.as_str()) {
+            return Ok(());
+        }
+        memory.journal.forget(&[id.as_str().to_owned()])?;
+        memory.known.remove(id.as_str());
+        Ok(())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory<J>> {
@@ -355,6 +392,20 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         operation.ended = Some((self.now)());
         self.step(&mut operation, OperationStep::Ended)?;
         Ok(operation)
+    }
+
+    /// Takes the next number of an attempt that the server does not know. An id is good for one
+    /// statement, and another journal may have used it.
+    pub(super) async fn skip_used(&self, operation: &mut Operation) -> Result<(), TaskError> {
+        for _ in 0..USED {
+            operation.attempt += 1;
+            let id = attempt_id(&operation.id, operation.attempt);
+            if self.server.operation(&id).await?.is_none() {
+                return self.put(operation);
+            }
+        }
+        let message = format!("ClickHouse knows {USED} attempts of {}", operation.id);
+        Err(TaskError::new(Code::IdConflict, message))
     }
 
     /// Ends an operation that touched nothing, or leaves it open where the server fell silent

@@ -2,11 +2,22 @@
 //! and takes the replies, and [`Runner`], which runs a command of this program. Names no technology;
 //! decides nothing: that is in the files beside it.
 
+pub mod ask;
 pub mod child;
 pub mod command;
 pub mod counts;
+pub mod decide;
+pub mod envelope;
+mod going_on;
+mod ledger;
 pub mod limits;
+pub mod mask;
+mod operation;
 pub mod rabbit;
+pub mod reply;
+mod running;
+mod taking;
+mod ticket;
 pub mod worker;
 
 use std::collections::BTreeMap;

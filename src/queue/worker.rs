@@ -1,14 +1,18 @@
 //! The worker: takes tasks from the broker, one future each, until it is asked to stop. Owns the
 //! order of things at the start and at the end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet};
 
+use super::counts::Meter;
+use super::ledger::Ledger;
+use super::limits::Slots;
 use super::{Broker, CommandRule, Counts, Limits, Runner};
 use crate::clickhouse::{BackupManager, Policy, Server};
-use crate::journal::{JournalError, Operations, Tasks};
+use crate::journal::{JournalError, Operations, QueueTask, TaskState, Tasks};
 
 /// What a worker is told.
 #[derive(Clone, Debug)]
@@ -64,12 +68,22 @@ pub struct Served {
 
 /// A worker of a queue.
 pub struct Worker<B, S, J, T, R> {
-    broker: Arc<B>,
-    manager: Arc<BackupManager<S, J>>,
-    tasks: T,
-    runner: R,
-    settings: Settings,
+    inner: Arc<Inner<B, S, J, T, R>>,
+}
+
+/// What all tasks of a worker share.
+pub(super) struct Inner<B, S, J, T, R> {
+    pub(super) broker: B,
+    pub(super) manager: Arc<BackupManager<S, J>>,
+    pub(super) ledger: Ledger<T>,
+    pub(super) runner: R,
+    pub(super) settings: Settings,
+    pub(super) slots: Slots,
+    pub(super) meter: Meter,
     now: fn() -> i64,
+    /// Why the journal cannot be written, once it cannot.
+    broken: Mutex<Option<JournalError>>,
+    bell: Notify,
 }
 
 impl<B, S, J, T, R> Worker<B, S, J, T, R>
@@ -94,17 +108,87 @@ where
         settings: Settings,
         now: fn() -> i64,
     ) -> Result<Self, JournalError> {
-        Ok(Self { broker: Arc::new(broker), manager, tasks, runner, settings, now })
+        let inner = Inner {
+            broker,
+            manager,
+            ledger: Ledger::new(tasks, settings.remembered, now)?,
+            runner,
+            slots: Slots::new(settings.limits),
+            settings,
+            meter: Meter::default(),
+            now,
+            broken: Mutex::new(None),
+            bell: Notify::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Goes on with what is this worker's, sends replies that are not confirmed, and takes tasks
     /// until it is asked to stop.
-    pub async fn serve(&self, _stop: watch::Receiver<bool>) -> Served {
-        Served::default()
+    pub async fn serve(&self, stop: watch::Receiver<bool>) -> Served {
+        let inner = &self.inner;
+        let mut jobs = JoinSet::new();
+        inner.go_on(&mut jobs, &stop);
+        loop {
+            let delivery = tokio::select! {
+                delivery = inner.broker.next() => delivery,
+                () = inner.broken() => None,
+            };
+            let Some(delivery) = delivery else { break };
+            let (inner, stop) = (inner.clone(), stop.clone());
+            jobs.spawn(async move { inner.handle(delivery, stop).await });
+            while let Some(job) = jobs.try_join_next() {
+                note(job);
+            }
+        }
+        let error = inner.lock().take();
+        if error.is_some() {
+            // Nothing of what is still at work could be remembered.
+            jobs.shutdown().await;
+        }
+        while let Some(job) = jobs.join_next().await {
+            note(job);
+        }
+        let open = |task: &QueueTask| {
+            matches!(task.state, TaskState::Acking | TaskState::Acked | TaskState::Answered)
+        };
+        let left = inner.ledger.all().iter().filter(|task| open(task)).count();
+        Served { left, error: error.or_else(|| inner.lock().take()) }
     }
 
     /// What it did and does; cheap.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        self.inner.meter.counts()
+    }
+}
+
+fn note(job: Result<(), JoinError>) {
+    // The task that it had goes back to its queue.
+    if let Err(error) = job
+        && error.is_panic()
+    {
+        tracing::error!("a task ended in a panic; please report this");
+    }
+}
+
+impl<B, S, J, T, R> Inner<B, S, J, T, R> {
+    /// Milliseconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        (self.now)()
+    }
+
+    /// The journal cannot be written: the worker ends.
+    pub(super) fn break_with(&self, error: JournalError) {
+        tracing::error!(%error, "the worker ends");
+        self.lock().get_or_insert(error);
+        self.bell.notify_one();
+    }
+
+    async fn broken(&self) {
+        self.bell.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<JournalError>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,10 @@
 #![cfg(feature = "clickhouse")]
 #![expect(clippy::expect_used, reason = "a failing test may panic")]
 
+#[path = "../support/chance.rs"]
+mod chance;
 mod kill;
+mod kill_loop;
 mod overwrite;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]

@@ -15,7 +15,7 @@ use crate::support::{self, eventually, judge, kafka, topics, unique};
 /// Executions of one round that are disturbed, at most.
 const DISTURBED: u64 = 9;
 /// Executions after the last kill, at most.
-const CALM: u32 = 5;
+const CALM: usize = 5;
 /// What goes wrong on the node meanwhile, besides.
 const FAULTS: &[&str] = &[
     "drop-answer",
@@ -131,6 +131,8 @@ struct Round {
     fire: Fire,
     /// Runs that were seen.
     runs: Vec<RunId>,
+    /// The last execution was a resume of nothing, and named the command.
+    nothing: bool,
 }
 
 impl Round {
@@ -148,8 +150,8 @@ impl Round {
         let expect = judge((&kafka(), &calm, &datamart), None, folder, &why).path;
         let words = self::words(&topic, &mut chance);
         let fire = Fire { faults: FAULTS, lines: LINES, span };
-        let (folder, runs) = (folder.to_owned(), Vec::new());
-        Self { why, chance, folder, keep, datamart, topic, words, expect, fire, runs }
+        let (folder, runs, nothing) = (folder.to_owned(), Vec::new(), false);
+        Self { why, chance, folder, keep, datamart, topic, words, expect, fire, runs, nothing }
     }
 
     fn play(mut self, place: Place<'_>) {
@@ -165,12 +167,17 @@ impl Round {
             tally.rewinds += u64::from(back);
         }
         node.clear_faults();
-        let mut calm = 0;
+        let mut endings = Vec::new();
         while !done {
-            calm += 1;
-            assert!(calm <= CALM, "{}: not done after {CALM} undisturbed executions", self.why);
-            let ended = start(&self.keep, &self.words, &mut self.chance).wait();
+            assert!(
+                endings.len() < CALM,
+                "{}: not done after {CALM} undisturbed executions:\n{}",
+                self.why,
+                endings.join("\n")
+            );
+            let ended = start(&self.keep, &self.words, self.nothing, &mut self.chance).wait();
             done = self.is_done(&ended, false);
+            endings.push(ended.to_string());
         }
         self.check(node);
     }
@@ -178,11 +185,13 @@ impl Round {
     /// One execution with faults and a kill; true where it came to the end of the backup.
     fn disturbed(&mut self, node: &mut Sandbox, tally: &mut Tally) -> bool {
         let (keep, words) = (&self.keep, &self.words);
-        let start = |chance: &mut Chance| start(keep, words, chance);
+        let nothing = self.nothing;
+        let start = |chance: &mut Chance| start(keep, words, nothing, chance);
         match self.fire.disturb(&mut self.chance, (node, tally), start) {
             Ok(done) => self.is_done(&done, true),
             Err(killed) => {
                 self.remember(&killed);
+                self.nothing = false;
                 false
             }
         }
@@ -196,6 +205,7 @@ impl Round {
     /// Whether the backup came to its end; any other way to stop than those promised is a failure.
     fn is_done(&mut self, done: &Done, faulty: bool) -> bool {
         self.remember(done);
+        self.nothing = done.code == Some(2);
         match done.code {
             Some(0) => return true,
             // The run ended in the instant before its kill, or never began.
@@ -227,9 +237,10 @@ impl Round {
     }
 }
 
-/// The next execution: the run goes on by either command.
-fn start(keep: &Keep, words: &[String], chance: &mut Chance) -> Process {
-    if keep.state.join("journal").exists() && chance.percent(60) {
+/// The next execution: the run goes on by either command, and where there is none only the first
+/// begins one.
+fn start(keep: &Keep, words: &[String], nothing: bool, chance: &mut Chance) -> Process {
+    if keep.state.join("journal").exists() && !nothing && chance.percent(60) {
         keep.start_as(&[], &["resume", "--unloadStall", "1s"])
     } else {
         keep.start(&refs(words))

@@ -15,7 +15,7 @@ use crate::support::{delete_topic, kafka, unique};
 /// Executions of one round that are disturbed, at most.
 const DISTURBED: u64 = 9;
 /// Executions after the last kill, at most.
-const CALM: u32 = 6;
+const CALM: usize = 6;
 /// What goes wrong on the node meanwhile, besides.
 const FAULTS: &[&str] = &[
     "drop-answer",
@@ -76,6 +76,8 @@ struct Round {
     runs: Vec<String>,
     /// The journal was put back, and may have forgotten the open delta.
     forgetful: bool,
+    /// The last execution was a resume of nothing.
+    nothing: bool,
 }
 
 impl Round {
@@ -113,6 +115,7 @@ impl Round {
             fire,
             runs,
             forgetful,
+            nothing: false,
         }
     }
 
@@ -130,12 +133,17 @@ impl Round {
             }
         }
         place.node.clear_faults();
-        let mut calm = 0;
+        let mut endings = Vec::new();
         while !done {
-            calm += 1;
-            assert!(calm <= CALM, "{}: not done after {CALM} undisturbed executions", self.why);
-            let ended = start(&self.keep, &self.words, &mut self.chance).wait();
+            assert!(
+                endings.len() < CALM,
+                "{}: not done after {CALM} undisturbed executions:\n{}",
+                self.why,
+                endings.join("\n")
+            );
+            let ended = start(&self.keep, &self.words, self.nothing, &mut self.chance).wait();
             done = self.is_done(&ended, false, place.node);
+            endings.push(ended.to_string());
         }
         self.check(place.node);
     }
@@ -143,11 +151,13 @@ impl Round {
     /// One execution with faults and a kill; true where it came to the end of the restore.
     fn disturbed(&mut self, node: &mut Sandbox, tally: &mut Tally) -> bool {
         let (keep, words) = (&self.keep, &self.words);
-        let start = |chance: &mut Chance| start(keep, words, chance);
+        let nothing = self.nothing;
+        let start = |chance: &mut Chance| start(keep, words, nothing, chance);
         match self.fire.disturb(&mut self.chance, (node, tally), start) {
             Ok(done) => self.is_done(&done, true, node),
             Err(killed) => {
                 self.remember(&killed);
+                self.nothing = false;
                 false
             }
         }
@@ -160,6 +170,7 @@ impl Round {
     /// Whether the restore came to its end; any other way to stop than those promised is a failure.
     fn is_done(&mut self, done: &Done, faulty: bool, node: &Sandbox) -> bool {
         self.remember(done);
+        self.nothing = done.code == Some(2);
         let says = |text: &str| done.stderr.contains(text);
         match done.code {
             Some(0) => return true,
@@ -190,9 +201,10 @@ impl Round {
     }
 }
 
-/// The next execution: the run goes on by either command.
-fn start(keep: &Keep, words: &[String], chance: &mut Chance) -> Process {
-    if keep.state.join("journal").exists() && chance.percent(60) {
+/// The next execution: the run goes on by either command, and where there is none only the first
+/// begins one.
+fn start(keep: &Keep, words: &[String], nothing: bool, chance: &mut Chance) -> Process {
+    if keep.state.join("journal").exists() && !nothing && chance.percent(60) {
         keep.start_as(&[], &["resume"])
     } else {
         keep.start(&refs(words))

@@ -84,8 +84,11 @@ pub enum RabbitError {
     Stopped,
 }
 
-/// The queue of tasks in RabbitMQ.
-pub struct Rabbit {
+/// The queue of tasks in RabbitMQ. Clones are the same one.
+#[derive(Clone)]
+pub struct Rabbit(Arc<Inner>);
+
+struct Inner {
     tasks: Mutex<mpsc::Receiver<RabbitDelivery>>,
     publisher: Publisher,
     stop: watch::Receiver<bool>,
@@ -123,25 +126,25 @@ impl Rabbit {
         let (publisher, publishing) = publisher::publisher(settings, names, go, closing);
         let keepers =
             vec![tokio::spawn(consuming.run(Some(first))), tokio::spawn(publishing.run())];
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             tasks: Mutex::new(coming),
             publisher,
             stop,
             close,
             troubles: [coming_trouble, going_trouble],
             keepers: Mutex::new(keepers),
-        })
+        })))
     }
 
     /// Why tasks do not come or replies do not go; none where both do.
     pub fn trouble(&self) -> Option<String> {
-        self.troubles.iter().find_map(|trouble| trouble.borrow().clone())
+        self.0.troubles.iter().find_map(|trouble| trouble.borrow().clone())
     }
 
     /// Says good-bye. What is not acknowledged goes back to the queue.
     pub async fn close(&self) {
-        self.close.send_replace(true);
-        for keeper in self.keepers.lock().await.drain(..) {
+        self.0.close.send_replace(true);
+        for keeper in self.0.keepers.lock().await.drain(..) {
             // It only waits for a good-bye, and not for long.
             let _ = keeper.await;
         }
@@ -176,8 +179,8 @@ impl Broker for Rabbit {
     type Delivery = RabbitDelivery;
 
     async fn next(&self) -> Option<RabbitDelivery> {
-        let mut tasks = self.tasks.lock().await;
-        let mut stop = self.stop.clone();
+        let mut tasks = self.0.tasks.lock().await;
+        let mut stop = self.0.stop.clone();
         loop {
             tokio::select! {
                 biased;
@@ -192,11 +195,11 @@ impl Broker for Rabbit {
     }
 
     async fn publish(&self, message: &Outgoing) -> Result<Published, BrokerError> {
-        self.publisher.publish(message).await
+        self.0.publisher.publish(message).await
     }
 
     async fn claim(&self, task: &str, worker: &str) -> Result<bool, BrokerError> {
-        self.publisher.claim(task, worker).await
+        self.0.publisher.claim(task, worker).await
     }
 }
 

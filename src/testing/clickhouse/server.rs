@@ -24,6 +24,11 @@ impl MemoryServer {
         Self { world: Arc::default(), fuse }
     }
 
+    /// The same server, as another process with a fuse of its own sees it.
+    pub fn seen_with(&self, fuse: Arc<Fuse>) -> Self {
+        Self { world: self.world.clone(), fuse }
+    }
+
     /// What it holds.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
@@ -82,8 +87,34 @@ impl Server for MemoryServer {
         .await
     }
 
+    async fn beside(&self) -> Result<Vec<Object>, ServerError> {
+        self.ask(|world| {
+            let of = |(name, db): (&Name, &Db)| {
+                let database = Object { database: name.clone(), table: None };
+                let tables = db
+                    .tables
+                    .keys()
+                    .map(|table| Object { database: name.clone(), table: Some(table.clone()) });
+                std::iter::once(database).chain(tables).collect::<Vec<_>>()
+            };
+            let all = world.databases.iter().flat_map(of);
+            let given =
+                |object: &Object| object.table.as_ref().unwrap_or(&object.database).is_beside();
+            Ok(all.filter(given).collect())
+        })
+        .await
+    }
+
     async fn operation(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {
         self.ask(|world| Ok(world.operations.get(id).map(|(operation, _)| operation.clone()))).await
+    }
+
+    async fn logged(&self, _id: &str) -> Result<Option<ServerOperation>, ServerError> {
+        Ok(None)
+    }
+
+    async fn movement(&self, query: &str) -> Result<Option<u64>, ServerError> {
+        self.ask(|world| Ok(world.work_of(query))).await
     }
 
     async fn operations(&self, most: usize) -> Result<Vec<ServerOperation>, ServerError> {
