@@ -167,9 +167,10 @@ fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     settable(command).find(named).filter(|arg| arg.get_id() != "config")
 }
 
-/// Options that a file can set, of backups and of restores: those that both have are the same.
+/// Options that a file can set, of backups, restores and workers: those that several have are the
+/// same.
 fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
-    let commands = ["backup_to_kafka", "restore_from_kafka"].into_iter();
+    let commands = ["backup_to_kafka", "restore_from_kafka", "worker"].into_iter();
     commands.filter_map(|name| command.find_subcommand(name)).flat_map(options)
 }
 

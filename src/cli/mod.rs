@@ -19,11 +19,17 @@ pub mod kafka_options;
 pub mod logging;
 mod metrics;
 mod progress;
+#[cfg(feature = "queue")]
+mod queue_commands;
+#[cfg(feature = "queue")]
+pub mod queue_options;
 mod report;
 pub mod restore_args;
 mod restore_console;
 pub mod restore_settings;
 pub mod resume;
+#[cfg(feature = "queue")]
+mod served;
 pub mod settings;
 mod settings_error;
 mod signals;
