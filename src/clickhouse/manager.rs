@@ -208,21 +208,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// # Errors
     /// [`Code::NotFound`], or the server does not answer.
     pub async fn get_backup(&self, id: &OperationId) -> Result<Entry, TaskError> {
-        let operation = self.known(id);
-        let on_server = match &operation {
-            Some(operation) => attempt_id(&operation.id, operation.attempt),
-            None => id.as_str().to_owned(),
-        };
-        let server = match self.server.operation(&on_server).await {
-            Ok(server) => server,
-            // What the journal knows needs no server.
-            Err(_) if operation.is_some() => None,
-            Err(error) => return Err(error.into()),
-        };
-        if operation.is_none() && server.is_none() {
-            return Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")));
-        }
-        Ok(Entry { operation, server })
+        entry_of(&self.server, id, self.known(id)).await
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory<J>> {
@@ -414,6 +400,33 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
         operation.owned = true;
         self.put(operation)
+    }
+}
+
+/// Joins what a journal knows of an operation with what the server shows, or has in its log.
+///
+/// # Errors
+/// [`Code::NotFound`] where neither knows it; the server does not answer, and nothing else tells.
+pub async fn entry_of<S: Server>(
+    server: &S,
+    id: &OperationId,
+    operation: Option<Operation>,
+) -> Result<Entry, TaskError> {
+    let shown = match &operation {
+        Some(operation) => attempt_id(&operation.id, operation.attempt),
+        None => id.as_str().to_owned(),
+    };
+    let server = match server.operation(&shown).await {
+        Ok(None) => server.logged(&shown).await,
+        answer => answer,
+    };
+    match (operation, server) {
+        (None, Ok(None)) => {
+            Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")))
+        }
+        (None, Err(error)) => Err(error.into()),
+        // What the journal knows needs no server.
+        (operation, server) => Ok(Entry { operation, server: server.unwrap_or(None) }),
     }
 }
 
