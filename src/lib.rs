@@ -5,11 +5,14 @@
 //! from the node, [`mod@format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
 //! [`backup`] joins them. [`verify`] reads a topic back, [`restore`] brings a datamart back from it,
-//! and [`drill`] proves that. [`model`] is the vocabulary. See ARCHITECTURE.md.
+//! and [`drill`] proves that. `clickhouse` drives the BACKUP and RESTORE of ClickHouse.
+//! [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod backup;
 pub mod catalog;
 pub mod cli;
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse;
 pub mod deliver;
 #[cfg(feature = "demo")]
 pub mod demo;

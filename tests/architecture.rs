@@ -1,10 +1,13 @@
 //! Holds every file below `src/` to the table in ARCHITECTURE.md: who may use whom, no file
 //! without a row, no file without `//!`, no `.unwrap()` outside tests. Owns no rule of its own
 //! beyond those; to change who may use whom, change the table. The resume tables of the same
-//! document are held to in `architecture/resume_tables.rs`.
+//! document are held to in the files below `architecture/`.
 
 #[path = "architecture/drill_table.rs"]
 mod drill_table;
+#[cfg(feature = "clickhouse")]
+#[path = "architecture/overwrite_tables.rs"]
+mod overwrite_tables;
 #[path = "architecture/restore_table.rs"]
 mod restore_table;
 #[path = "architecture/resume_tables.rs"]

@@ -130,7 +130,7 @@ rabbitmq_environment() {
     export RABBITMQ_MNESIA_BASE=$at/mnesia RABBITMQ_LOG_BASE=$at/logs RABBITMQ_PID_FILE=$at/pid
     export RABBITMQ_CONFIG_FILE=$at/rabbitmq.conf RABBITMQ_CONF_ENV_FILE=$at/none
     export RABBITMQ_ENABLED_PLUGINS_FILE=$at/plugins RABBITMQ_DIST_PORT=$(port_beside rabbitmq 2)
-    export ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$(port_beside rabbitmq 3)
+    export ERL_CRASH_DUMP=$at/crash.dump ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$(port_beside rabbitmq 3)
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$loopback +S 2:2 -deltakeep $at/config"
 }
 

@@ -153,6 +153,9 @@ pub enum Command {
     },
     /// Look whether a backup topic holds what was written to it, without a node
     Verify(VerifyArgs),
+    /// Back ClickHouse up into an object store and restore it, by its own BACKUP and RESTORE
+    #[cfg(feature = "clickhouse")]
+    Clickhouse(Box<super::clickhouse_options::ClickhouseArgs>),
     /// Look at the settings
     Config {
         /// What to do with them.

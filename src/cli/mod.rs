@@ -2,6 +2,8 @@
 //! that reads the environment, the clock and the terminal. Never decides how a backup is made.
 
 pub mod args;
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse_options;
 mod commands;
 pub mod config;
 pub mod connect;

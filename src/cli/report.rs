@@ -9,6 +9,8 @@ use super::stores::ChoiceError;
 use super::wiring::WiringError;
 use crate::backup::{Fault, Refusal, RunError};
 use crate::catalog::CatalogError;
+#[cfg(feature = "clickhouse")]
+use crate::clickhouse::{Code, TaskError};
 use crate::deliver::SinkError;
 use crate::extract::SourceError;
 use crate::journal::JournalError;
@@ -149,6 +151,58 @@ fn next_of_journal(error: &JournalError) -> &'static str {
         }
         JournalError::Newer { .. } => "the newer deltakeep that wrote it",
         JournalError::Disk { .. } => "make room or give rights, then: deltakeep resume",
+    }
+}
+
+/// The failure of an operation on ClickHouse; `stopped` is the signal that was received, if any.
+#[cfg(feature = "clickhouse")]
+pub fn of_task(error: &TaskError, stopped: Option<Signal>) -> Failure {
+    let next = match &error.open {
+        Some(id) => format!("deltakeep clickhouse recover --op {id}, with the same --clickhouse"),
+        None => error.code.hint().to_owned(),
+    };
+    let code = match (&error.open, stopped) {
+        (Some(_), Some(Signal::Interrupt)) => ExitCode::Interrupted,
+        (Some(_), Some(Signal::Terminate)) => ExitCode::Terminated,
+        (Some(_), None) | (None, _) => code_of_task(error.code),
+    };
+    Failure { code, message: error.to_string(), next }
+}
+
+#[cfg(feature = "clickhouse")]
+fn code_of_task(code: Code) -> ExitCode {
+    match code {
+        Code::BadJson
+        | Code::BadRequest
+        | Code::UnknownField
+        | Code::UnknownType
+        | Code::UnsupportedVersion => ExitCode::Usage,
+        Code::ForbiddenTarget
+        | Code::PathNotAllowed
+        | Code::SourceNotFound
+        | Code::NotInBackup
+        | Code::BackupNotFound
+        | Code::AmbiguousSource
+        | Code::PathExists
+        | Code::PathLocked
+        | Code::IdConflict
+        | Code::TargetNotEmpty
+        | Code::DefinitionDiffers
+        | Code::ReplicatedPathConflict
+        | Code::AccessDenied
+        | Code::BadCredentials
+        | Code::NotFound => ExitCode::Refused,
+        Code::VerifyFailed | Code::BackupDamaged => ExitCode::Wanting,
+        Code::StorageError
+        | Code::ClickhouseUnavailable
+        | Code::Timeout
+        | Code::Stalled
+        | Code::CredentialsLost
+        | Code::Cancelled
+        | Code::UnknownOutcome => ExitCode::Stopped,
+        Code::TargetChanged => ExitCode::Disagrees,
+        Code::Busy => ExitCode::HeldByOther,
+        Code::Internal => ExitCode::Unexpected,
     }
 }
 

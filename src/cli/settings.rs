@@ -79,6 +79,9 @@ pub enum Task {
     TopicShow(TopicSettings),
     /// Look whether a backup topic is sound.
     Verify(VerifySettings),
+    /// Back ClickHouse up or restore it.
+    #[cfg(feature = "clickhouse")]
+    Clickhouse(Box<super::clickhouse_options::ClickhouseSettings>),
     /// Print the settings.
     ConfigShow,
     /// Print completions of a shell.
@@ -241,7 +244,7 @@ impl Settings {
             None => token_elsewhere(&args.common, around, &mut warnings)?,
         };
         let tokens = (against, token);
-        let task = task(args.command, connection, tokens, around.here)?;
+        let task = task(args.command, connection, tokens, around)?;
         let CommonArgs { state_dir: given, output, .. } = args.common;
         let state_dir = state_dir(given, around.variable, around.here);
         let state_dir = state_dir.ok_or(SettingsError::NoState)?;
@@ -265,7 +268,7 @@ fn task(
     command: Command,
     connection: Option<Connection>,
     (against, token): (Option<Connection>, Option<Secret>),
-    here: &Path,
+    around: &Surroundings<'_>,
 ) -> Result<Task, SettingsError> {
     let needed = |connection: Option<Connection>| {
         connection.ok_or(SettingsError::Missing { keyword: "--connect" })
@@ -275,7 +278,7 @@ fn task(
         Command::Check(args) => Task::Check(Box::new(backup(needed(connection)?, &args)?)),
         Command::RestoreFromKafka(args) => Task::Restore(RestoreTask::read(connection, &args)?),
         Command::Drill(args) => {
-            Task::Drill(Box::new(DrillSettings::read(needed(connection)?, &args, here)?))
+            Task::Drill(Box::new(DrillSettings::read(needed(connection)?, &args, around.here)?))
         }
         Command::Resume { run, again, lenient } => {
             let asked = resume(run, connection, token, &again)?;
@@ -302,6 +305,10 @@ fn task(
             Task::TopicShow(TopicSettings::read(&args)?)
         }
         Command::Verify(args) => Task::Verify(VerifySettings::read(&args, against)?),
+        #[cfg(feature = "clickhouse")]
+        Command::Clickhouse(args) => Task::Clickhouse(Box::new(
+            super::clickhouse_options::ClickhouseSettings::check(*args, around)?,
+        )),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,
         Command::Config { what: ConfigCommand::Show(args) } => {

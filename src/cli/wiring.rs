@@ -73,6 +73,22 @@ pub enum WiringError {
     ZooKeeper(#[from] ZooKeeperError),
 }
 
+/// A client of ClickHouse.
+///
+/// # Errors
+/// A [`Failure`] about certificates that mean nothing.
+#[cfg(feature = "clickhouse")]
+pub fn clickhouse(
+    address: &crate::clickhouse::server::Address,
+) -> Result<crate::clickhouse::server::ClickhouseServer, super::exit_code::Failure> {
+    let server = crate::clickhouse::server::ClickhouseServer::new(address);
+    server.map_err(|error| super::exit_code::Failure {
+        code: super::exit_code::ExitCode::Usage,
+        message: error.to_string(),
+        next: "the same command again with PEM files, the key in PKCS #8".to_owned(),
+    })
+}
+
 /// The real worlds of a run.
 #[derive(Clone)]
 pub struct RealWorld(Arc<Parts>);

@@ -1,14 +1,19 @@
 //! The journal: what a run has done, remembered across its deaths. Owns the trait and its error;
-//! the records are in [`record`], [`restore_record`] and [`drill_record`], the store in `sled_store`.
-//! Never reads a clock.
+//! the records are in [`record`], [`restore_record`], [`drill_record`] and [`operation`], the store
+//! in `sled_store`. Never reads a clock.
 
 pub mod drill_record;
 pub mod envelope;
+pub mod operation;
 pub mod record;
 pub mod restore_record;
 pub mod sled_store;
 
 pub use drill_record::{DrillFact, DrillShape, Place};
+pub use operation::{
+    Operation, OperationEnd, OperationFailure, OperationKind, OperationSize, OperationStep,
+    Operations, TableCheck,
+};
 pub use record::{Fact, Progress, Record, Saved, Shape, StreamKey, Tally};
 pub use restore_record::{RestoreFact, RestoreShape};
 

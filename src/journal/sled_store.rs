@@ -9,12 +9,14 @@
 mod ended;
 mod home;
 mod layout;
+mod operations;
 mod table;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use home::{Kind, drill_path, read_status, restore_path, store_path, write_status};
+pub use operations::SledOperations;
 
 use self::table::{Broken, Change, Table};
 use super::{Fact, Journal, JournalError, Record, Saved};

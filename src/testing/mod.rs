@@ -2,6 +2,8 @@
 //! a journal, and a fuse that stops a run at any effect. Compiled always because integration tests
 //! cannot see `cfg(test)`; no part of the product uses it.
 
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse;
 mod drill;
 mod fuse;
 mod journal;

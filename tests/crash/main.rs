@@ -5,6 +5,8 @@
 
 mod catalog;
 mod changes;
+#[cfg(feature = "clickhouse")]
+mod clickhouse;
 mod gaps;
 mod judge;
 mod parts;

@@ -4,6 +4,8 @@ mod age;
 mod backup;
 mod check;
 mod cleanup;
+#[cfg(feature = "clickhouse")]
+mod clickhouse;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
@@ -112,6 +114,8 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         }
         Task::Cleanup(asked) => block_on(cleanup::cleanup(dir, output, *asked)),
         Task::Unlock(asked) => block_on(unlock::unlock(dir, asked)),
+        #[cfg(feature = "clickhouse")]
+        Task::Clickhouse(asked) => block_on(clickhouse::clickhouse(dir, output, *asked)),
         #[cfg(feature = "sandbox")]
         Task::Sandbox(args) => block_on(async {
             crate::sandbox::run(*args).await.map_err(|error| Failure {

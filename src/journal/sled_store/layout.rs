@@ -20,6 +20,7 @@ const FACT: u8 = b'f';
 const PROGRESS: u8 = b'p';
 const HORIZON: u8 = b'h';
 const ENDED: u8 = b'e';
+const OPERATION: u8 = b'o';
 
 /// Key of the head.
 pub(super) const HEAD: &[u8] = b"m";
@@ -84,6 +85,18 @@ pub(super) fn ended_before(number: u64) -> Range<Key> {
 /// Whether a key is a summary's.
 pub(super) fn is_ended(key: &[u8]) -> bool {
     key.first() == Some(&ENDED)
+}
+
+/// Key of a ClickHouse operation.
+pub(super) fn operation_key(id: &str) -> Key {
+    let mut key = vec![OPERATION];
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// Whether a key is an operation's.
+pub(super) fn is_operation(key: &[u8]) -> bool {
+    key.first() == Some(&OPERATION)
 }
 
 /// Whether a key is that of a record of the run.

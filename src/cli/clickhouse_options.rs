@@ -1,0 +1,458 @@
+//! Options of `deltakeep clickhouse`: how to get to the server and its object store, and what is
+//! asked for. Owns their names and help, and the reading of secrets from variables and files. What
+//! is asked for is checked where tasks of a queue are, so both take the same.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use super::kafka_options::read_secret;
+use super::settings::{SettingsError, Surroundings};
+use crate::clickhouse::server::Address;
+use crate::clickhouse::{Keys, OperationId, Patience, Policy, Secret, Task, TaskError};
+
+/// `deltakeep clickhouse`
+#[derive(Debug, Args)]
+pub struct ClickhouseArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: ClickhouseCommand,
+    /// How to get there.
+    #[command(flatten)]
+    pub means: MeansArgs,
+}
+
+/// How to get to the server and its object store.
+#[derive(Debug, Args)]
+pub struct MeansArgs {
+    /// The server. The password comes from DELTAKEEP_CLICKHOUSE_PASSWORD[_FILE]
+    #[arg(long, global = true, value_name = "http[s]://HOST:PORT", env = "DELTAKEEP_CLICKHOUSE")]
+    pub clickhouse: Option<String>,
+    /// Its user [default: the server's default]
+    #[arg(
+        long = "clickhouseUser",
+        visible_alias = "clickhouse-user",
+        global = true,
+        value_name = "NAME",
+        env = "DELTAKEEP_CLICKHOUSE_USER"
+    )]
+    pub user: Option<String>,
+    /// File with authorities that are trusted besides the system's, PEM
+    #[arg(
+        long = "clickhouseCa",
+        visible_alias = "clickhouse-ca",
+        global = true,
+        value_name = "PATH",
+        env = "DELTAKEEP_CLICKHOUSE_CA"
+    )]
+    pub ca: Option<PathBuf>,
+    /// File with the client's certificate, PEM
+    #[arg(
+        long = "clickhouseCert",
+        visible_alias = "clickhouse-cert",
+        global = true,
+        value_name = "PATH",
+        env = "DELTAKEEP_CLICKHOUSE_CERT",
+        requires = "key"
+    )]
+    pub cert: Option<PathBuf>,
+    /// File with its key, PEM in PKCS #8
+    #[arg(
+        long = "clickhouseKey",
+        visible_alias = "clickhouse-key",
+        global = true,
+        value_name = "PATH",
+        env = "DELTAKEEP_CLICKHOUSE_KEY",
+        requires = "cert"
+    )]
+    pub key: Option<PathBuf>,
+    /// The object store behind s3:// where it is not AWS. Keys come from
+    /// DELTAKEEP_S3_ACCESS_KEY[_FILE] and DELTAKEEP_S3_SECRET_KEY[_FILE]
+    #[arg(
+        long = "s3Endpoint",
+        visible_alias = "s3-endpoint",
+        global = true,
+        value_name = "http[s]://HOST:PORT",
+        env = "DELTAKEEP_S3_ENDPOINT"
+    )]
+    pub s3_endpoint: Option<String>,
+    /// Allow an object store over plain http: ClickHouse sends it rows that anybody can read
+    #[arg(
+        long = "allowHttp",
+        visible_alias = "allow-http",
+        global = true,
+        env = "DELTAKEEP_ALLOW_HTTP",
+        value_parser = FalseyValueParser::new()
+    )]
+    pub allow_http: bool,
+    /// Beginning of paths that backups may have; several are separated by commas [default: any]
+    #[arg(
+        long = "allowPath",
+        visible_alias = "allow-path",
+        global = true,
+        value_name = "s3://BUCKET/KEY",
+        env = "DELTAKEEP_ALLOW_PATH",
+        value_delimiter = ','
+    )]
+    pub allow_path: Vec<String>,
+    /// Cluster that may be backed up as a whole; several are separated by commas [default: none]
+    #[arg(
+        long = "allowCluster",
+        visible_alias = "allow-cluster",
+        global = true,
+        value_name = "NAME",
+        env = "DELTAKEEP_ALLOW_CLUSTER",
+        value_delimiter = ','
+    )]
+    pub allow_cluster: Vec<String>,
+    /// How long nothing may move before an operation is cancelled [default: 900s]
+    #[arg(
+        long = "clickhouseStall",
+        visible_alias = "clickhouse-stall",
+        global = true,
+        value_name = "TIME",
+        env = "DELTAKEEP_CLICKHOUSE_STALL"
+    )]
+    pub stall: Option<String>,
+    /// How often ClickHouse asks an object store that does not answer, about 5 s apart
+    /// [default: 10]
+    #[arg(
+        long = "s3Retries",
+        visible_alias = "s3-retries",
+        global = true,
+        value_name = "COUNT",
+        env = "DELTAKEEP_S3_RETRIES"
+    )]
+    pub s3_retries: Option<u32>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum ClickhouseCommand {
+    /// Back a database or a table up into an object store
+    #[command(name = "create-backup", visible_alias = "create_backup")]
+    CreateBackup(ObjectArgs),
+    /// Restore a database or a table, under its name or another
+    #[command(name = "restore-backup", visible_alias = "restore_backup")]
+    RestoreBackup {
+        /// What.
+        #[command(flatten)]
+        object: ObjectArgs,
+        /// The database's name in the backup [default: found in the backup]
+        #[arg(long = "sourceDatabase", visible_alias = "source-database", value_name = "NAME")]
+        source_database: Option<String>,
+        /// The table's name in the backup [default: found in the backup]
+        #[arg(long = "sourceTable", visible_alias = "source-table", value_name = "NAME")]
+        source_table: Option<String>,
+        /// Replace what is there. What was there is dropped only after what replaces it was checked
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// List operations of this host and of the server
+    #[command(name = "list-backups", visible_alias = "list_backups")]
+    ListBackups(ListArgs),
+    /// Tell everything about one operation
+    #[command(name = "get-backup", visible_alias = "get_backup")]
+    GetBackup {
+        /// Its id
+        id: String,
+    },
+    /// Bring an operation that a dead process left to its end: finished, or everything put back
+    Recover {
+        /// Its id [default: all that are not at their end]
+        #[arg(long, value_name = "ID")]
+        op: Option<String>,
+    },
+}
+
+/// What is backed up or restored.
+#[derive(Debug, Args)]
+pub struct ObjectArgs {
+    /// Whether a whole database is meant or one table
+    #[arg(long, value_name = "database|table")]
+    pub scope: String,
+    /// The database
+    #[arg(long, value_name = "NAME")]
+    pub database: String,
+    /// The table
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// Where the backup lies
+    #[arg(long, visible_alias = "backup_path", value_name = "s3://BUCKET/KEY")]
+    pub path: String,
+    /// What the operation is to be known by; the same id again does not begin it twice
+    #[arg(long, visible_alias = "backup_id", value_name = "ID")]
+    pub id: Option<String>,
+    /// An earlier backup: only what changed since is stored
+    #[arg(long = "baseBackup", visible_alias = "base-backup", value_name = "s3://BUCKET/KEY")]
+    pub base_backup: Option<String>,
+    /// Only definitions, no rows
+    #[arg(long = "structureOnly", visible_alias = "structure-only")]
+    pub structure_only: bool,
+    /// Bytes a second that the server may move
+    #[arg(
+        long = "maxBackupBandwidth",
+        visible_alias = "max-backup-bandwidth",
+        value_name = "BYTES"
+    )]
+    pub max_backup_bandwidth: Option<u64>,
+    /// All servers of a cluster; not tried by deltakeep's own tests
+    #[arg(long = "onCluster", visible_alias = "on-cluster", value_name = "NAME")]
+    pub on_cluster: Option<String>,
+}
+
+/// Which operations are listed.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// How many [default: 50]
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<u64>,
+    /// Where the last list ended
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
+    /// Only these: accepted, running, swapping, succeeded, failed, rolled_back, ...
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+    /// Only these: backup or restore
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Only of this database
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Not older than this
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+}
+
+/// Everything that `deltakeep clickhouse` means.
+#[derive(Clone, Debug)]
+pub struct ClickhouseSettings {
+    /// What to do.
+    pub task: ClickhouseTask,
+    /// The server.
+    pub address: Address,
+    /// Keys of the object store, for looking an outcome up.
+    pub keys: Option<Keys>,
+    /// How long is waited for what.
+    pub patience: Patience,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum ClickhouseTask {
+    /// One of the four tasks.
+    Task(Box<Task>),
+    /// Bring one or all to their end.
+    Recover(Option<OperationId>),
+}
+
+/// Why options mean nothing. No case repeats a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ClickhouseOptionError {
+    /// A file that cannot be read.
+    #[error("{what} {}: {source}", path.display())]
+    File {
+        /// The option or variable.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not http://HOST:PORT or https://HOST:PORT.
+    #[error("{keyword}: http://HOST:PORT or https://HOST:PORT is wanted")]
+    Url {
+        /// The keyword.
+        keyword: &'static str,
+    },
+    /// Plain http where it is not allowed.
+    #[error("--s3Endpoint: plain http needs --allowHttp")]
+    Http,
+    /// A field of what is asked for.
+    #[error("{0}")]
+    Task(#[from] TaskError),
+    /// A time that is none.
+    #[error("--clickhouseStall {text:?}: a time such as 900s or 15m is wanted")]
+    Stall {
+        /// The text.
+        text: String,
+    },
+}
+
+impl ClickhouseSettings {
+    /// Gives the options their meaning.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn check(args: ClickhouseArgs, around: &Surroundings<'_>) -> Result<Self, SettingsError> {
+        let ClickhouseArgs { what, means } = args;
+        let url = means.clickhouse.ok_or(SettingsError::Missing { keyword: "--clickhouse" })?;
+        let endpoint = means.s3_endpoint.map(|url| address("--s3Endpoint", &url)).transpose()?;
+        if !means.allow_http && endpoint.as_ref().is_some_and(|url| url.starts_with("http://")) {
+            return Err(ClickhouseOptionError::Http.into());
+        }
+        let keys = keys(around)?;
+        let mut policy = Policy { clusters: means.allow_cluster, ..Policy::default() };
+        policy.places.endpoint = endpoint;
+        policy.places.allow_http = means.allow_http;
+        policy.places.allowed = means.allow_path;
+        let mut patience = Patience::default();
+        if let Some(text) = means.stall {
+            patience.stall = stall(text)?;
+        }
+        patience.retries = means.s3_retries.unwrap_or(patience.retries);
+        let file = |what, path: Option<PathBuf>| path.map(|path| read(what, &path)).transpose();
+        let (cert, key) =
+            (file("--clickhouseCert", means.cert)?, file("--clickhouseKey", means.key)?);
+        let password = secret(around, "DELTAKEEP_CLICKHOUSE_PASSWORD")?;
+        let address = Address {
+            url: address("--clickhouse", &url)?,
+            user: means.user,
+            password,
+            authorities: file("--clickhouseCa", means.ca)?.into_iter().collect(),
+            identity: cert.zip(key),
+        };
+        let task = task(what, keys.as_ref(), &policy).map_err(ClickhouseOptionError::Task)?;
+        Ok(Self { task, address, keys, patience })
+    }
+}
+
+/// The task, by way of the payload that a queue would bring.
+fn task(
+    what: ClickhouseCommand,
+    keys: Option<&Keys>,
+    policy: &Policy,
+) -> Result<ClickhouseTask, TaskError> {
+    let (kind, payload) = match what {
+        ClickhouseCommand::CreateBackup(mut object) => {
+            let id = object.id.take();
+            let mut payload = of_object(object, keys);
+            add(&mut payload, "backup_id", id);
+            ("create_backup", payload)
+        }
+        ClickhouseCommand::RestoreBackup {
+            mut object,
+            source_database,
+            source_table,
+            overwrite,
+        } => {
+            let id = object.id.take();
+            let mut request = of_object(object, keys);
+            add(&mut request, "source_database", source_database);
+            add(&mut request, "source_table", source_table);
+            request.insert("overwrite".into(), overwrite.into());
+            let mut payload = Map::new();
+            add(&mut payload, "backup_id", id);
+            payload.insert("request".into(), request.into());
+            ("restore_backup", payload)
+        }
+        ClickhouseCommand::ListBackups(list) => {
+            let mut payload = Map::new();
+            add(&mut payload, "limit", list.limit);
+            add(&mut payload, "cursor", list.cursor);
+            add(&mut payload, "status", list.status);
+            add(&mut payload, "kind", list.kind);
+            add(&mut payload, "database", list.database);
+            add(&mut payload, "since", list.since);
+            ("list_backups", payload)
+        }
+        ClickhouseCommand::GetBackup { id } => {
+            ("get_backup", Map::from_iter([("backup_id".to_owned(), id.into())]))
+        }
+        ClickhouseCommand::Recover { op: None } => return Ok(ClickhouseTask::Recover(None)),
+        ClickhouseCommand::Recover { op: Some(id) } => {
+            let payload = Map::from_iter([("backup_id".to_owned(), id.into())]);
+            return match Task::read("get_backup", payload.into(), policy)? {
+                Task::Get(id) => Ok(ClickhouseTask::Recover(Some(id))),
+                other => Ok(ClickhouseTask::Task(Box::new(other))),
+            };
+        }
+    };
+    Task::read(kind, payload.into(), policy).map(|task| ClickhouseTask::Task(Box::new(task)))
+}
+
+fn of_object(object: ObjectArgs, keys: Option<&Keys>) -> Map<String, Value> {
+    let mut payload = Map::new();
+    add(&mut payload, "scope", Some(object.scope));
+    add(&mut payload, "database", Some(object.database));
+    add(&mut payload, "table", object.table);
+    add(&mut payload, "backup_path", Some(object.path));
+    add(&mut payload, "base_backup", object.base_backup);
+    add(&mut payload, "structure_only", Some(object.structure_only));
+    add(&mut payload, "max_backup_bandwidth", object.max_backup_bandwidth);
+    add(&mut payload, "on_cluster", object.on_cluster);
+    add(&mut payload, "access_key", keys.map(|keys| keys.access.expose()));
+    add(&mut payload, "secret_key", keys.map(|keys| keys.secret.expose()));
+    payload
+}
+
+fn add(payload: &mut Map<String, Value>, field: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        payload.insert(field.to_owned(), value.into());
+    }
+}
+
+/// Keys of the object store; one without the other is found wrong where the task is read.
+fn keys(around: &Surroundings<'_>) -> Result<Option<Keys>, ClickhouseOptionError> {
+    let access = secret(around, "DELTAKEEP_S3_ACCESS_KEY")?;
+    let secret = secret(around, "DELTAKEEP_S3_SECRET_KEY")?;
+    Ok(access.zip(secret).map(|(access, secret)| Keys { access, secret }))
+}
+
+/// A secret from a variable, or from the file that the variable with `_FILE` names.
+fn secret(
+    around: &Surroundings<'_>,
+    name: &'static str,
+) -> Result<Option<Secret>, ClickhouseOptionError> {
+    if let Some(text) = (around.variable)(name).filter(|text| !text.is_empty()) {
+        return Ok(Some(Secret::new(text.to_string_lossy().into_owned())));
+    }
+    let Some(path) = (around.variable)(&format!("{name}_FILE")) else { return Ok(None) };
+    let path = PathBuf::from(path);
+    let text = read_secret(&path).map_err(|source| ClickhouseOptionError::File {
+        what: name,
+        path,
+        source,
+    })?;
+    Ok(Some(Secret::new(text.expose().to_owned())))
+}
+
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ClickhouseOptionError> {
+    let failed = |source| ClickhouseOptionError::File { what, path: path.to_owned(), source };
+    std::fs::read(path).map_err(failed)
+}
+
+/// Scheme, host and port; a user, a path or a question would go elsewhere than it seems.
+fn address(keyword: &'static str, url: &str) -> Result<String, ClickhouseOptionError> {
+    let url = url.trim_end_matches('/');
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let letter = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(letter) => Ok(url.to_owned()),
+        _ => Err(ClickhouseOptionError::Url { keyword }),
+    }
+}
+
+fn stall(text: String) -> Result<Duration, ClickhouseOptionError> {
+    let time: Option<jiff::SignedDuration> = text.parse().ok();
+    let time = time.and_then(|time| Duration::try_from(time).ok());
+    time.filter(|time| !time.is_zero()).ok_or(ClickhouseOptionError::Stall { text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_host_and_nothing_else() {
+        for url in ["http://h:8123", "https://h/", "http://[::1]:8123", "http://10.0.0.1"] {
+            assert!(address("--clickhouse", url).is_ok(), "{url}");
+        }
+        for url in ["h:8123", "ftp://h", "http://", "http://u@h", "http://h/x", "http://h?x=1"] {
+            assert!(address("--clickhouse", url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Canaries in every secret: they are in no log, no file of the journal, no table of the server and
+//! no list of processes.
+
+use std::path::Path;
+
+use crate::rig::Rig;
+use crate::servers::{setting, share, sql};
+
+fn search(folder: &Path, canaries: &[&str]) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            search(&path, canaries);
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("a file");
+        for canary in canaries {
+            let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
+            assert!(!found, "{} holds a secret", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_seen_anywhere() {
+    let _turn = share();
+    let mut rig = Rig::new("secrets");
+    let secret = setting("DELTAKEEP_TEST_S3_SECRET_KEY");
+    let access = setting("DELTAKEEP_TEST_S3_ACCESS_KEY");
+    let password = setting("DELTAKEEP_TEST_CLICKHOUSE_PASSWORD");
+    let wrong = "wr0ng-caNary-secret";
+    let path = format!("{}/s", rig.path);
+    let log = rig.keep.folder.join("deltakeep.log").to_string_lossy().into_owned();
+    let loud = ["-vvv", "--logFile", &log];
+    let mut process = rig.keep.start_as(&loud, &rig.words("create-backup", &rig.db, &path, &[]));
+    if process.is_alive() {
+        let argv = std::fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
+        let argv = String::from_utf8_lossy(&argv).into_owned();
+        assert!(![&secret, &password].iter().any(|text| argv.contains(*text)), "{argv}");
+    }
+    assert_eq!(process.wait().code, Some(0));
+    let words = rig.words("restore-backup", &rig.db, &path, &["--overwrite"]);
+    assert_eq!(rig.keep.start_as(&loud, &words).wait().code, Some(0));
+    rig.keep.variables.retain(|(name, _)| name != "DELTAKEEP_S3_SECRET_KEY");
+    rig.keep.variables.push(("DELTAKEEP_S3_SECRET_KEY".into(), wrong.into()));
+    let words = rig.words("create-backup", &rig.db, &path, &["--id", "wrong"]);
+    assert_eq!(rig.keep.start_as(&loud, &words).wait().code, Some(3));
+    let words = ["clickhouse", "--output", "json", "list-backups"];
+    assert_eq!(rig.keep.start_as(&loud, &words).wait().code, Some(0));
+    let canaries = [secret.as_str(), password.as_str(), wrong];
+    search(&rig.keep.folder, &canaries);
+    // We show the access key nowhere, either; ClickHouse does, in system.backups.
+    search(&rig.keep.state, &[&access]);
+    sql("SYSTEM FLUSH LOGS");
+    for table in ["backups", "query_log", "backup_log", "processes"] {
+        for canary in canaries {
+            // Split, so that the question does not find itself.
+            let (head, tail) = canary.split_at(5);
+            let found = sql(&format!(
+                "SELECT count() FROM system.{table} WHERE position(toString(tuple(*)), \
+                 concat('{head}', '{tail}')) > 0"
+            ));
+            assert_eq!(found, "0", "system.{table}");
+        }
+    }
+}

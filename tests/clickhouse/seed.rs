@@ -1,0 +1,111 @@
+//! The seed's two examples, and what is told of them.
+
+use serde_json::Value;
+
+use crate::rig::{Rig, TABLE, json};
+use crate::servers::{share, sql};
+
+#[test]
+fn the_seeds_examples_back_a_database_up_and_restore_it_under_another_name() {
+    let _turn = share();
+    let rig = Rig::new("seed");
+    let path = format!("{}/quotes_backup_1", rig.path);
+    let created = json(&rig.back_up(&path, &[]));
+    let operation = &created["operation"];
+    assert_eq!(operation["status"], "succeeded", "{created}");
+    assert!(operation["files"].as_u64() > Some(10), "{created}");
+    let restored = format!("{}_restored", rig.db);
+    let done = json(&rig.restore(0, &restored, &path, &["--overwrite", "--id", "restore-op-123"]));
+    let operation = &done["operation"];
+    assert_eq!(
+        (&operation["id"], &operation["status"]),
+        (&"restore-op-123".into(), &"succeeded".into())
+    );
+    assert_eq!(operation["source_database"], rig.db.as_str());
+    assert_eq!(operation["verify"]["state"], "passed", "{done}");
+    assert_eq!(rig.counts(&restored), "1000\t1000\t1000\t1000\t5");
+    sql(&format!("INSERT INTO {restored}.t VALUES (5000, 'x')"));
+    assert_eq!(rig.counts(&restored), "1001\t1001\t1001\t1001\t5");
+    assert_eq!(rig.counts(&rig.db), "1000\t1000\t1000\t1000\t5", "the source");
+    rig.require_tidy();
+}
+
+#[test]
+fn a_table_is_backed_up_and_restored_into_a_database_that_is_not_there() {
+    let _turn = share();
+    let rig = Rig::new("table");
+    let path = format!("{}/t", rig.path);
+    rig.back_up(&path, &TABLE);
+    let other = format!("{}_other", rig.db);
+    rig.restore(0, &other, &path, &["--table", "renamed"]);
+    assert_eq!(sql(&format!("SELECT count(), sum(id) FROM {other}.renamed")), "1000\t499500");
+    let refused = rig.restore(3, &other, &path, &["--table", "renamed"]);
+    assert!(refused.stderr.contains("TARGET_NOT_EMPTY"), "{refused}");
+    rig.require_tidy();
+}
+
+#[test]
+fn operations_are_listed_and_told_of_by_the_journal_and_the_server() {
+    let _turn = share();
+    let rig = Rig::new("listed");
+    let path = format!("{}/l", rig.path);
+    let id = format!("op-{}", rig.db);
+    rig.back_up(&path, &["--id", &id]);
+    let list = |more: &[&str]| -> Value {
+        let words = [&["clickhouse", "--output", "json", "list-backups"], more].concat();
+        let done = rig.run(&words);
+        assert_eq!(done.code, Some(0), "{done}");
+        json(&done)
+    };
+    let all = list(&["--database", &rig.db]);
+    let entry = &all["operations"][0];
+    assert_eq!((&entry["id"], &entry["source"]), (&id.as_str().into(), &"both".into()), "{all}");
+    assert!(!all.to_string().contains("ACCESSKEY"), "{all}");
+    // Somebody else's operation is listed as the server's.
+    let theirs = list(&["--limit", "1000"]);
+    let entries = theirs["operations"].as_array().expect("a list");
+    assert!(!entries.is_empty(), "{theirs}");
+    let first = list(&["--limit", "1"]);
+    let cursor = first["cursor"].as_str().map(str::to_owned);
+    if let Some(cursor) = cursor {
+        let second = list(&["--limit", "1", "--cursor", &cursor]);
+        assert_ne!(first["operations"][0]["id"], second["operations"][0]["id"]);
+    }
+    let got = rig.run(&["clickhouse", "--output", "json", "get-backup", &id]);
+    let operation = &json(&got)["operation"];
+    assert_eq!((&operation["status"], &operation["final"]), (&"succeeded".into(), &true.into()));
+    let missing = rig.run(&["clickhouse", "get-backup", "nobody"]);
+    assert_eq!(missing.code, Some(3), "{missing}");
+    assert!(missing.stderr.contains("NOT_FOUND"), "{missing}");
+}
+
+#[test]
+fn the_same_id_again_begins_nothing_and_with_another_request_is_refused() {
+    let _turn = share();
+    let rig = Rig::new("again");
+    let path = format!("{}/a", rig.path);
+    let first = json(&rig.back_up(&path, &["--id", "fixed"]));
+    let second = json(&rig.back_up(&path, &["--id", "fixed"]));
+    assert_eq!(first["operation"], second["operation"]);
+    let other = format!("{}/b", rig.path);
+    let words = rig.words("create-backup", &rig.db, &other, &["--id", "fixed"]);
+    let refused = rig.run(&words);
+    assert_eq!(refused.code, Some(3), "{refused}");
+    assert!(refused.stderr.contains("ID_CONFLICT"), "{refused}");
+}
+
+#[test]
+fn an_incremental_backup_and_definitions_alone_are_restored() {
+    let _turn = share();
+    let rig = Rig::new("increment");
+    let (base, next) = (format!("{}/base", rig.path), format!("{}/next", rig.path));
+    rig.back_up(&base, &[]);
+    sql(&format!("INSERT INTO {}.t VALUES (7000, 'y')", rig.db));
+    rig.back_up(&next, &["--baseBackup", &base]);
+    let restored = format!("{}_inc", rig.db);
+    rig.restore(0, &restored, &next, &["--baseBackup", &base]);
+    assert_eq!(rig.counts(&restored), "1001\t1001\t1001\t1001\t5");
+    let empty = format!("{}_empty", rig.db);
+    rig.restore(0, &empty, &base, &["--structureOnly"]);
+    assert_eq!(sql(&format!("SELECT count() FROM {empty}.t")), "0");
+}
