@@ -49,7 +49,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             self.own(&mut operation, watch).await?;
             let error = match self.wait(&mut operation, watch).await? {
                 Ended::Done => return self.finish_backup(operation, request).await,
-                Ended::Failed(error) => error,
+                Ended::Failed(error) => self.named(&operation, request, error).await,
                 Ended::Forgotten => match self.look_up(&operation, keys_of(request)).await {
                     Ok(Found::Ours) => return self.end(operation, OperationEnd::Succeeded),
                     Ok(Found::InTheWay(error)) => return self.fail(operation, error),
@@ -105,19 +105,30 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     ) -> Result<Found, TaskError> {
         let object = &request.common.object;
         self.require_no_others(object, None).await?;
-        let databases = self.server.databases().await?;
-        let missing =
-            |what: String| TaskError::new(Code::SourceNotFound, format!("{what} is not there"));
-        if !databases.iter().any(|row| row.name == object.database) {
-            return Err(missing(format!("database {}", object.database)));
-        }
-        if let Some(table) = &object.table {
-            let tables = self.server.tables(&object.database).await?;
-            if !tables.iter().any(|row| row.name == *table) {
-                return Err(missing(format!("table {object}")));
-            }
+        // What is missing and what is in the way ClickHouse finds by itself: to ask before would cost
+        // every backup more time than its acceptance.
+        if operation.attempt == 0 {
+            return Ok(Found::Free);
         }
         self.look_up(operation, request.common.keys.as_ref()).await
+    }
+
+    /// The error of a statement; where something is in its way, told by what that is.
+    async fn named(
+        &self,
+        operation: &Operation,
+        request: Option<&CreateBackup>,
+        error: TaskError,
+    ) -> TaskError {
+        if !matches!(error.code, Code::PathExists | Code::PathLocked) {
+            return error;
+        }
+        match self.look_up(operation, keys_of(request)).await {
+            Ok(Found::InTheWay(found)) => {
+                TaskError { clickhouse_code: error.clickhouse_code, ..found }
+            }
+            Ok(Found::Ours | Found::Free) | Err(_) => error,
+        }
     }
 
     /// Looks at the place of an operation.
@@ -212,20 +223,16 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 && Some(name) != mine
                 && name.as_str().starts_with(&format!("{base}__bk_"))
         };
-        let databases = self.server.databases().await?;
-        let mut found = databases
-            .iter()
-            .find(|row| of(&row.name, &object.database))
-            .map(|row| row.name.clone());
-        if found.is_none() && databases.iter().any(|row| row.name == object.database) {
-            let tables = self.server.tables(&object.database).await?;
-            let wanted = |name: &Name| match &object.table {
-                Some(table) => of(name, table),
-                None => name.is_beside() && Some(name) != mine,
-            };
-            found = tables.iter().find(|row| wanted(&row.name)).map(|row| row.name.clone());
-        }
-        match found {
+        let (databases, tables) =
+            tokio::join!(self.server.databases(), self.server.tables(&object.database));
+        let wanted = |name: &Name| match &object.table {
+            Some(table) => of(name, table),
+            None => name.is_beside() && Some(name) != mine,
+        };
+        let mut databases = databases?.into_iter().map(|row| row.name);
+        let mut tables = tables?.into_iter().map(|row| row.name);
+        let found = databases.find(|name| of(name, &object.database));
+        match found.or_else(|| tables.find(wanted)) {
             None => Ok(()),
             Some(name) => {
                 let message = format!("{name} tells of another operation on {object}");
