@@ -47,13 +47,14 @@ build_versitygw() {
 }
 
 # The wheel's own session is the user `default`; clients are `backup`, and `reader`, who may not
-# back anything up.
+# back anything up. The named collection `kept` has keys of the S3 server.
 clickhouse_settings() {
     local common="<networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>"
     cat >"$home/clickhouse/users.xml" <<X
 <clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>
   <default><password></password>$common</default>
-  <backup><password>clickhouse-caNary-password</password>$common</backup>
+  <backup><password>clickhouse-caNary-password</password>$common
+    <named_collection_control>1</named_collection_control></backup>
   <reader><password>reader</password>$common<grants><query>GRANT SELECT ON *.*</query></grants></reader>
 </users></clickhouse>
 X
@@ -61,6 +62,10 @@ X
 <clickhouse>
   <http_port>$(port_of clickhouse)</http_port><listen_host>127.0.0.1</listen_host>
   <users_config>$home/clickhouse/users.xml</users_config>
+  <named_collections><kept>
+    <url>http://127.0.0.1:$(port_of s3)/my-bucket/kept/</url>
+    <access_key_id>$s3_access_key</access_key_id><secret_access_key>$s3_secret_key</secret_access_key>
+  </kept></named_collections>
   <mark_cache_size>67108864</mark_cache_size>
   <query_log><database>system</database><table>query_log</table>
     <flush_interval_milliseconds>500</flush_interval_milliseconds></query_log>

@@ -7,15 +7,17 @@ use super::manager::{BackupManager, Watch, open_id, place};
 use super::manifest::Contents;
 use super::name::Name;
 use super::request::CreateBackup;
-use super::statement::{Command, Transfer, attempt_id};
+use super::statement::{Command, Transfer, attempt_id, attempt_of};
 use super::waiting::Ended;
 use super::{Keys, Server, ServerError};
 use crate::journal::{Operation, OperationEnd, OperationStep, Operations};
 
 /// What lies at an operation's place, seen from the operation.
 enum Found {
-    /// A finished backup that it wrote itself.
-    Ours,
+    /// A finished backup that it wrote itself, by this attempt.
+    Ours(u32),
+    /// One that it began itself, and that works on.
+    AtWork,
     /// Nothing.
     Free,
     /// Something that stands in the way.
@@ -37,25 +39,41 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                     let error = TaskError::new(Code::CredentialsLost, "it was never sent");
                     return self.fail(operation, error);
                 };
-                match self.preflight_backup(&operation, request).await {
-                    Ok(Found::Ours) => return self.end(operation, OperationEnd::Succeeded),
-                    Ok(Found::Free) => {}
+                match self.preflight_backup(&mut operation, request, watch).await {
+                    Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                    Ok(Found::AtWork) => {}
+                    Ok(Found::Free) => {
+                        let sent = self.submit_backup(&mut operation, request, watch).await;
+                        if let Err(error) = sent {
+                            return self.fail(operation, error);
+                        }
+                    }
                     Ok(Found::InTheWay(error)) | Err(error) => return self.fail(operation, error),
-                }
-                if let Err(error) = self.submit_backup(&mut operation, request, watch).await {
-                    return self.fail(operation, error);
                 }
             }
             self.own(&mut operation, watch).await?;
             let error = match self.wait(&mut operation, watch).await? {
-                Ended::Done => return self.finish_backup(operation, request).await,
-                Ended::Failed(error) => self.named(&operation, request, error).await,
-                Ended::Forgotten => match self.look_up(&operation, keys_of(request)).await {
-                    Ok(Found::Ours) => return self.end(operation, OperationEnd::Succeeded),
-                    Ok(Found::InTheWay(error)) => return self.fail(operation, error),
-                    Ok(Found::Free) => forgotten(),
-                    Err(error) => return Err(error.of_open(&open_id(&operation))),
-                },
+                Ended::Done => return self.finish_backup(operation, request, watch).await,
+                Ended::Failed(error) if is_in_the_way(&error) => {
+                    match self.find(&mut operation, keys_of(request), watch).await {
+                        Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                        Ok(Found::AtWork) => continue,
+                        Ok(Found::InTheWay(found)) => {
+                            TaskError { clickhouse_code: error.clickhouse_code, ..found }
+                        }
+                        Ok(Found::Free) | Err(_) => error,
+                    }
+                }
+                Ended::Failed(error) => error,
+                Ended::Forgotten => {
+                    match self.find(&mut operation, keys_of(request), watch).await {
+                        Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                        Ok(Found::AtWork) => continue,
+                        Ok(Found::InTheWay(error)) => return self.fail(operation, error),
+                        Ok(Found::Free) => forgotten(),
+                        Err(error) => return Err(error.of_open(&open_id(&operation))),
+                    }
+                }
             };
             let again = request.is_some()
                 && tries < self.patience.attempts
@@ -86,10 +104,10 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         match self.wait(&mut operation, watch).await? {
             Ended::Done => self.end(operation, OperationEnd::Succeeded),
             Ended::Failed(error) => self.fail(operation, error),
-            Ended::Forgotten => match self.look_up(&operation, keys).await {
-                Ok(Found::Ours) => self.end(operation, OperationEnd::Succeeded),
+            Ended::Forgotten => match self.look_up(&operation, keys, watch).await {
+                Ok(Found::Ours(number)) => self.end_found(operation, number).await,
                 Ok(Found::InTheWay(error)) => self.fail(operation, error),
-                Ok(Found::Free) => self.fail(operation, forgotten()),
+                Ok(Found::Free | Found::AtWork) => self.fail(operation, forgotten()),
                 Err(error) => {
                     let message = format!("the server was restarted; its place: {}", error.message);
                     self.fail(operation, TaskError::new(Code::UnknownOutcome, message))
@@ -100,35 +118,60 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
 
     async fn preflight_backup(
         &self,
-        operation: &Operation,
+        operation: &mut Operation,
         request: &CreateBackup,
+        watch: &impl Watch,
     ) -> Result<Found, TaskError> {
-        let object = &request.common.object;
-        self.require_no_others(object, None).await?;
+        self.require_no_others(&request.common.object, None).await?;
         // What is missing and what is in the way ClickHouse finds by itself: to ask before would cost
         // every backup more time than its acceptance.
-        if operation.attempt == 0 {
+        if operation.attempt == 0 && !watch.is_redelivered() {
             return Ok(Found::Free);
         }
-        self.look_up(operation, request.common.keys.as_ref()).await
+        self.find(operation, request.common.keys.as_ref(), watch).await
     }
 
-    /// The error of a statement; where something is in its way, told by what that is.
-    async fn named(
+    /// Ends a backup that was found finished at its place, with what the server still tells of it.
+    async fn end_found(
         &self,
-        operation: &Operation,
-        request: Option<&CreateBackup>,
-        error: TaskError,
-    ) -> TaskError {
-        if !matches!(error.code, Code::PathExists | Code::PathLocked) {
-            return error;
+        mut operation: Operation,
+        number: u32,
+    ) -> Result<Operation, TaskError> {
+        operation.attempt = number;
+        let id = attempt_id(&operation.id, number);
+        if let Ok(Some(server)) = self.server.operation(&id).await {
+            operation.size = server.size;
         }
-        match self.look_up(operation, keys_of(request)).await {
-            Ok(Found::InTheWay(found)) => {
-                TaskError { clickhouse_code: error.clickhouse_code, ..found }
+        self.end(operation, OperationEnd::Succeeded)
+    }
+
+    /// Looks at the place of an operation, and takes over what another worker sent for the same task
+    /// and left at work there.
+    async fn find(
+        &self,
+        operation: &mut Operation,
+        keys: Option<&Keys>,
+        watch: &impl Watch,
+    ) -> Result<Found, TaskError> {
+        let found = self.look_up(operation, keys, watch).await?;
+        if !matches!(&found, Found::InTheWay(error) if error.code == Code::PathLocked) {
+            return Ok(found);
+        }
+        let shown = place(operation).shown();
+        for number in 1.. {
+            let id = attempt_id(&operation.id, number);
+            match self.server.operation(&id).await? {
+                Some(server) if server.status.is_running() && server.url == shown => {
+                    operation.attempt = number;
+                    self.step(operation, OperationStep::Submitting)?;
+                    return Ok(Found::AtWork);
+                }
+                // Numbers of before a restart of the server are not known, either.
+                None if number > operation.attempt => break,
+                _ => {}
             }
-            Ok(Found::Ours | Found::Free) | Err(_) => error,
         }
+        Ok(found)
     }
 
     /// Looks at the place of an operation.
@@ -136,26 +179,29 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         &self,
         operation: &Operation,
         keys: Option<&Keys>,
+        watch: &impl Watch,
     ) -> Result<Found, TaskError> {
         let place = place(operation);
         let Contents { locked, backup } = self.server.contents(&place, keys).await?;
         let ours = |id: &str| {
-            (1..=operation.attempt).any(|number| attempt_id(&operation.id, number) == id)
+            let number = attempt_of(&operation.id, id)?;
+            (number <= operation.attempt || watch.is_redelivered()).then_some(number)
         };
-        Ok(match backup {
-            Some(backup) if ours(&backup.id) => Found::Ours,
-            Some(backup) => Found::InTheWay(TaskError::new(
+        let number = backup.as_ref().and_then(|backup| ours(&backup.id));
+        Ok(match (backup, number) {
+            (Some(_), Some(number)) => Found::Ours(number),
+            (Some(backup), None) => Found::InTheWay(TaskError::new(
                 Code::PathExists,
                 format!("{place} holds the backup {}", backup.id),
             )),
-            None if locked => Found::InTheWay(TaskError::new(
+            (None, _) if locked => Found::InTheWay(TaskError::new(
                 Code::PathLocked,
                 format!(
                     "{place}/.lock is there without a finished backup: one is being written there, \
                      or was and never ended"
                 ),
             )),
-            None => Found::Free,
+            (None, _) => Found::Free,
         })
     }
 
@@ -168,18 +214,25 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         operation.attempt += 1;
         self.step(operation, OperationStep::Submitting)?;
         watch.tell(operation);
-        let common = &request.common;
-        let transfer = Transfer {
-            id: attempt_id(&operation.id, operation.attempt),
-            place: &common.place,
-            keys: common.keys.as_ref(),
-            base: common.base.as_ref(),
-            structure_only: common.structure_only,
-            bandwidth: common.bandwidth,
-            cluster: common.cluster.as_ref(),
-            retries: self.patience.retries,
+        let sent = match self.send_backup(operation, request).await {
+            Err(error) if error.is_used_id() => {
+                // Somebody else's attempt, or one of another worker that had this task.
+                operation.attempt -= 1;
+                match self.find(operation, request.common.keys.as_ref(), watch).await? {
+                    Found::Free => {}
+                    Found::AtWork => return Ok(()),
+                    Found::Ours(number) => {
+                        operation.attempt = number;
+                        return Ok(());
+                    }
+                    Found::InTheWay(error) => return Err(error),
+                }
+                self.skip_used(operation).await?;
+                self.send_backup(operation, request).await
+            }
+            sent => sent,
         };
-        match self.server.run(Command::Backup { object: &common.object, transfer }).await {
+        match sent {
             Ok(()) => Ok(()),
             // It may have come all the same; whoever waits looks for it.
             Err(ServerError::Unreachable { reason }) => {
@@ -191,17 +244,37 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
     }
 
+    async fn send_backup(
+        &self,
+        operation: &Operation,
+        request: &CreateBackup,
+    ) -> Result<(), ServerError> {
+        let common = &request.common;
+        let transfer = Transfer {
+            id: attempt_id(&operation.id, operation.attempt),
+            place: &common.place,
+            keys: common.keys.as_ref(),
+            base: common.base.as_ref(),
+            structure_only: common.structure_only,
+            bandwidth: common.bandwidth,
+            cluster: common.cluster.as_ref(),
+            retries: self.patience.retries,
+        };
+        self.server.run(Command::Backup { object: &common.object, transfer }).await
+    }
+
     /// A backup counts once it can be read from its place.
     async fn finish_backup(
         &self,
         operation: Operation,
         request: Option<&CreateBackup>,
+        watch: &impl Watch,
     ) -> Result<Operation, TaskError> {
         let Some(request) = request else { return self.end(operation, OperationEnd::Succeeded) };
-        match self.look_up(&operation, request.common.keys.as_ref()).await {
-            Ok(Found::Ours) => self.end(operation, OperationEnd::Succeeded),
+        match self.look_up(&operation, request.common.keys.as_ref(), watch).await {
+            Ok(Found::Ours(_)) => self.end(operation, OperationEnd::Succeeded),
             Ok(Found::InTheWay(error)) => self.fail(operation, error),
-            Ok(Found::Free) => {
+            Ok(Found::Free | Found::AtWork) => {
                 let message = "ClickHouse says it is done, and nothing is at the path";
                 self.fail(operation, TaskError::new(Code::BackupDamaged, message))
             }
@@ -240,6 +313,10 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             }
         }
     }
+}
+
+fn is_in_the_way(error: &TaskError) -> bool {
+    matches!(error.code, Code::PathExists | Code::PathLocked)
 }
 
 fn forgotten() -> TaskError {

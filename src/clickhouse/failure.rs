@@ -280,6 +280,11 @@ impl ServerError {
         }
     }
 
+    /// Whether the server refused because the statement's id was used before.
+    pub fn is_used_id(&self) -> bool {
+        matches!(self, Self::Refused { number: 36, text } if text.contains("the same ID"))
+    }
+
     /// Whether the server refused with this number.
     pub fn is(&self, wanted: i32) -> bool {
         matches!(self, Self::Refused { number, .. } if *number == wanted)
@@ -295,6 +300,8 @@ pub fn number_of(text: &str) -> Option<i32> {
 
 /// A text of the server, fit for a reply: without stack trace, not too long, on one line.
 pub fn cut(text: &str) -> String {
+    // The client's own word for any refusal.
+    let text = text.strip_prefix("bad response: ").unwrap_or(text);
     let text = text.split("Stack trace").next().unwrap_or_default();
     let text = text.split(", The stack trace").next().unwrap_or_default();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -305,8 +312,7 @@ pub fn cut(text: &str) -> String {
     short
 }
 
-/// The code of a refusal. Numbers as in ClickHouse's ErrorCodes.cpp, seen on 26.9 but for 201, 241
-/// and 253.
+/// The code of a refusal. Numbers as in ClickHouse's ErrorCodes.cpp; not all were seen.
 pub fn code_of(number: i32, text: &str) -> Code {
     match number {
         60 | 81 => Code::SourceNotFound,
@@ -327,8 +333,16 @@ pub fn code_of(number: i32, text: &str) -> Code {
         192 | 193 | 194 | 516 => Code::BadCredentials,
         600 | 601 | 602 | 604 | 606 => Code::BackupDamaged,
         394 | 735 => Code::Cancelled,
+        // Clusters that are not there.
+        170 | 701 => Code::BadRequest,
+        // Read-only users, and settings that a profile forbids.
+        164 | 452 => Code::AccessDenied,
+        // Connections, names of hosts, disks.
+        74 | 75 | 198 | 210 | 243 | 1000 | 1001 | 1002 => Code::StorageError,
+        // Checksums, and what cannot be unpacked.
+        40 | 246 | 271 => Code::BackupDamaged,
         48 => Code::ForbiddenTarget,
-        36 if text.contains("with the same ID") || text.contains("same ID") => Code::IdConflict,
+        36 if text.contains("the same ID") => Code::IdConflict,
         36 => Code::BadRequest,
         _ => Code::Internal,
     }

@@ -84,6 +84,7 @@ impl Status {
     pub fn of_server(operation: &ServerOperation) -> Self {
         use super::ServerStatus as S;
         match operation.status {
+            S::CreatingBackup | S::Restoring if operation.logged => Self::Unknown,
             S::CreatingBackup | S::Restoring => Self::Running,
             S::BackupCreated | S::Restored => Self::Succeeded,
             S::BackupFailed | S::RestoreFailed => Self::Failed,
@@ -327,6 +328,7 @@ mod tests {
             ended: None,
             size: OperationSize::default(),
             bytes_read: 0,
+            logged: false,
         }
     }
 

@@ -23,6 +23,9 @@ const KEPT: usize = 10_000;
 /// How many of the server's own operations are looked at for a list.
 const SHOWN: usize = 2000;
 
+/// How many attempts of an id may have been used by others.
+const USED: u32 = 100;
+
 /// Who asked for an operation.
 pub trait Watch: Send + Sync {
     /// From here on the operation is the journal's alone: ClickHouse has accepted the statement, or
@@ -35,6 +38,12 @@ pub trait Watch: Send + Sync {
 
     /// Whether to leave off at the next safe place.
     fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Whether the task was given to somebody before who may have begun it and died: a finished
+    /// backup of this id at its place is then its own.
+    fn is_redelivered(&self) -> bool {
         false
     }
 }
@@ -199,21 +208,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// # Errors
     /// [`Code::NotFound`], or the server does not answer.
     pub async fn get_backup(&self, id: &OperationId) -> Result<Entry, TaskError> {
-        let operation = self.known(id);
-        let on_server = match &operation {
-            Some(operation) => attempt_id(&operation.id, operation.attempt),
-            None => id.as_str().to_owned(),
-        };
-        let server = match self.server.operation(&on_server).await {
-            Ok(server) => server,
-            // What the journal knows needs no server.
-            Err(_) if operation.is_some() => None,
-            Err(error) => return Err(error.into()),
-        };
-        if operation.is_none() && server.is_none() {
-            return Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")));
-        }
-        Ok(Entry { operation, server })
+        entry_of(&self.server, id, self.known(id)).await
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory<J>> {
@@ -357,6 +352,20 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         Ok(operation)
     }
 
+    /// Takes the next number of an attempt that the server does not know. An id is good for one
+    /// statement, and another journal may have used it.
+    pub(super) async fn skip_used(&self, operation: &mut Operation) -> Result<(), TaskError> {
+        for _ in 0..USED {
+            operation.attempt += 1;
+            let id = attempt_id(&operation.id, operation.attempt);
+            if self.server.operation(&id).await?.is_none() {
+                return self.put(operation);
+            }
+        }
+        let message = format!("ClickHouse knows {USED} attempts of {}", operation.id);
+        Err(TaskError::new(Code::IdConflict, message))
+    }
+
     /// Ends an operation that touched nothing, or leaves it open where the server fell silent
     /// before anything was certain.
     pub(super) fn fail(
@@ -391,6 +400,33 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
         operation.owned = true;
         self.put(operation)
+    }
+}
+
+/// Joins what a journal knows of an operation with what the server shows, or has in its log.
+///
+/// # Errors
+/// [`Code::NotFound`] where neither knows it; the server does not answer, and nothing else tells.
+pub async fn entry_of<S: Server>(
+    server: &S,
+    id: &OperationId,
+    operation: Option<Operation>,
+) -> Result<Entry, TaskError> {
+    let shown = match &operation {
+        Some(operation) => attempt_id(&operation.id, operation.attempt),
+        None => id.as_str().to_owned(),
+    };
+    let server = match server.operation(&shown).await {
+        Ok(None) => server.logged(&shown).await,
+        answer => answer,
+    };
+    match (operation, server) {
+        (None, Ok(None)) => {
+            Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")))
+        }
+        (None, Err(error)) => Err(error.into()),
+        // What the journal knows needs no server.
+        (operation, server) => Ok(Entry { operation, server: server.unwrap_or(None) }),
     }
 }
 

@@ -23,11 +23,11 @@ mod waiting;
 
 pub use failure::{Code, ServerError, TaskError};
 pub use list::{Entry, Page, Query, Source, Status};
-pub use manager::{Alone, BackupManager, Watch};
+pub use manager::{Alone, BackupManager, Watch, entry_of};
 pub use manifest::{Contents, Manifest};
 pub use name::{Name, Object, OperationId};
 pub use patience::Patience;
-pub use place::{Place, Places};
+pub use place::{Collection, Place, Places};
 pub use request::{Common, CreateBackup, Policy, RestoreBackup, Task};
 pub use secret::{Keys, Secret};
 pub use statement::{Command, Statement};
@@ -109,6 +109,9 @@ pub struct ServerOperation {
     pub size: OperationSize,
     /// Bytes that a RESTORE has read.
     pub bytes_read: u64,
+    /// Only the server's log tells of it: the server was restarted since, so what had not ended
+    /// then has not ended at all.
+    pub logged: bool,
 }
 
 /// A database on the server.
@@ -164,13 +167,25 @@ pub trait Server: Send + Sync {
         database: &Name,
     ) -> impl Future<Output = Result<Vec<TableRow>, ServerError>> + Send;
 
-    /// The operation of this id, as far as the server remembers it.
+    /// The operation of this id, as far as the server remembers it; its log is not looked at.
     fn operation(
         &self,
         id: &str,
     ) -> impl Future<Output = Result<Option<ServerOperation>, ServerError>> + Send;
 
-    /// The newest operations that the server remembers, at most so many.
+    /// What the server's log tells of the operation of this id, where it keeps a log.
+    fn logged(
+        &self,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<ServerOperation>, ServerError>> + Send;
+
+    /// A number that grows while the statement of this query works; none where no statement works.
+    fn movement(
+        &self,
+        query: &str,
+    ) -> impl Future<Output = Result<Option<u64>, ServerError>> + Send;
+
+    /// The newest operations that the server remembers or has in its log, at most so many.
     fn operations(
         &self,
         most: usize,

@@ -52,18 +52,81 @@ impl Patience {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Movement {
     seen: Option<(u64, u64, u64)>,
+    work: Option<u64>,
     still: Duration,
 }
 
 impl Movement {
-    /// Takes a look `since` the last one; true where nothing moved for `stall`.
-    pub fn stands(&mut self, look: &ServerOperation, since: Duration, stall: Duration) -> bool {
+    /// Takes a look `since` the last one; false where what the server tells of the operation itself
+    /// is as it was, so that its work must be looked at, too.
+    pub fn moves(&mut self, look: &ServerOperation, since: Duration) -> bool {
         let now = (look.size.files, look.size.bytes.max(look.size.bytes_stored), look.bytes_read);
         if self.seen == Some(now) {
             self.still += since;
-        } else {
-            *self = Self { seen: Some(now), still: Duration::ZERO };
+            return false;
         }
+        self.seen = Some(now);
+        self.still = Duration::ZERO;
+        true
+    }
+
+    /// Takes the number that grows with its work; where there is none nothing can be said, and it
+    /// counts as moving.
+    pub fn works(&mut self, work: Option<u64>) {
+        if work.is_none() || self.work != work {
+            self.still = Duration::ZERO;
+        }
+        self.work = work;
+    }
+
+    /// Whether nothing moved for so long.
+    pub fn stands(&self, stall: Duration) -> bool {
         self.still >= stall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ServerStatus;
+    use super::*;
+    use crate::journal::OperationSize;
+
+    fn look(files: u64) -> ServerOperation {
+        ServerOperation {
+            id: String::new(),
+            url: String::new(),
+            query: String::new(),
+            status: ServerStatus::CreatingBackup,
+            error: String::new(),
+            started: 0,
+            ended: None,
+            size: OperationSize { files, ..OperationSize::default() },
+            bytes_read: 0,
+            logged: false,
+        }
+    }
+
+    #[test]
+    fn only_what_neither_grows_nor_works_stands() {
+        let second = Duration::from_secs(1);
+        let after = |files: [u64; 3], work: [Option<u64>; 3]| {
+            let mut movement = Movement::default();
+            for (files, work) in files.into_iter().zip(work) {
+                if !movement.moves(&look(files), second) {
+                    movement.works(work);
+                }
+            }
+            movement.stands(2 * second)
+        };
+        assert!(!after([5, 5, 5], [Some(1), Some(2), Some(3)]), "its work moves");
+        assert!(!after([5, 6, 7], [Some(1), Some(1), Some(1)]), "its size moves");
+        assert!(!after([5, 5, 5], [None, None, None]), "nobody can tell");
+        let mut movement = Movement::default();
+        movement.moves(&look(5), second);
+        for _ in 0..3 {
+            movement.moves(&look(5), second);
+            movement.works(Some(7));
+        }
+        assert!(movement.stands(2 * second) && !movement.stands(3 * second));
     }
 }

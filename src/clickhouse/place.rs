@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+use super::name::Name;
+
+/// Before the name of a collection, where an URL would be.
+const COLLECTION: &str = "collection://";
 /// Longest path, bytes: an object's name may have 1024, and ours is only its beginning.
 const LONGEST: usize = 900;
 
@@ -50,6 +54,42 @@ pub struct Places {
     pub allow_http: bool,
     /// Beginnings of allowed paths; every path where there are none.
     pub allowed: Vec<String>,
+    /// Named collections of the server, for tasks that bring no keys.
+    pub collections: Vec<Collection>,
+}
+
+/// A named collection of the server: an URL and keys that only the server knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// Its name.
+    pub name: Name,
+    /// The beginning of paths that its URL stands for.
+    pub beginning: String,
+}
+
+impl Collection {
+    /// Reads `NAME=s3://bucket/key`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, beginning) = text.split_once('=')?;
+        let name = Name::parse(name.trim()).ok()?;
+        let beginning = beginning.trim().trim_end_matches('/').to_owned();
+        let fits = beginning.contains("://") && !name.as_str().contains('/');
+        fits.then_some(Self { name, beginning })
+    }
+}
+
+/// How ClickHouse is told of a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location<'a> {
+    /// By its URL.
+    Url(&'a str),
+    /// By a named collection, and what comes behind the collection's own URL.
+    Collection {
+        /// The collection.
+        name: Name,
+        /// The rest of the path.
+        rest: &'a str,
+    },
 }
 
 /// A checked place.
@@ -66,6 +106,30 @@ impl Place {
     /// # Errors
     /// [`PlaceError`].
     pub fn parse(path: &str, places: &Places) -> Result<Self, PlaceError> {
+        let place = Self::checked(path, places)?;
+        match place.url.starts_with("http://") && !places.allow_http {
+            true => Err(PlaceError::Http),
+            false => Ok(place),
+        }
+    }
+
+    /// The same for a task without keys: the first named collection that has the path is used.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn without_keys(path: &str, places: &Places) -> Result<Self, PlaceError> {
+        let place = Self::checked(path, places)?;
+        let rest = |collection: &Collection| {
+            let rest = place.path.strip_prefix(&collection.beginning)?.strip_prefix('/')?;
+            Some(format!("{COLLECTION}{}/{rest}", collection.name))
+        };
+        match places.collections.iter().find_map(rest) {
+            Some(url) => Ok(Self { url, ..place }),
+            None => Self::parse(path, places),
+        }
+    }
+
+    fn checked(path: &str, places: &Places) -> Result<Self, PlaceError> {
         if path.len() > LONGEST {
             return Err(PlaceError::TooLong);
         }
@@ -94,9 +158,6 @@ impl Place {
             _ => return Err(PlaceError::Scheme),
         };
         check_key(key)?;
-        if url.starts_with("http://") && !places.allow_http {
-            return Err(PlaceError::Http);
-        }
         let within = |allowed: &String| is_within(path, allowed.trim_end_matches('/'));
         if !places.allowed.is_empty() && !places.allowed.iter().any(within) {
             return Err(PlaceError::NotAllowed);
@@ -114,9 +175,26 @@ impl Place {
         &self.path
     }
 
-    /// As ClickHouse is told.
+    /// As ClickHouse is told; `collection://NAME/REST` where a named collection has it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How ClickHouse is told of it.
+    pub fn location(&self) -> Location<'_> {
+        let named = self.url.strip_prefix(COLLECTION).and_then(|named| named.split_once('/'));
+        match named {
+            Some((name, rest)) => Location::Collection { name: Name::known(name), rest },
+            None => Location::Url(&self.url),
+        }
+    }
+
+    /// As system.backups shows it, without keys.
+    pub fn shown(&self) -> String {
+        match self.location() {
+            Location::Url(url) => url.to_owned(),
+            Location::Collection { name, rest } => format!("S3({name}, '{rest}')"),
+        }
     }
 }
 
@@ -174,7 +252,7 @@ mod tests {
         Places {
             endpoint: Some("http://127.0.0.1:9000/".into()),
             allow_http: true,
-            allowed: Vec::new(),
+            ..Places::default()
         }
     }
 
@@ -226,6 +304,37 @@ mod tests {
         assert!(Place::parse("s3://my-bucket/backups/q1", &places).is_ok());
         for path in ["s3://my-bucket/backups2/q1", "s3://my-bucket/q", "s3://other/backups/q"] {
             assert_eq!(Place::parse(path, &places), Err(PlaceError::NotAllowed), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_allowed_like_a_path() {
+        let places = Places { allowed: vec!["https://store:9000/".into()], ..local() };
+        assert!(Place::parse("https://store:9000/b/k", &places).is_ok());
+        for path in ["https://store:9001/b/k", "https://store:9000.evil/b/k", "s3://my-bucket/k"] {
+            assert_eq!(Place::parse(path, &places), Err(PlaceError::NotAllowed), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_task_without_keys_uses_the_collection_that_has_its_path() {
+        let collection = Collection::parse("kept=s3://my-bucket/kept/").expect("a collection");
+        let places = Places { collections: vec![collection], ..Places::default() };
+        let place = Place::without_keys("s3://my-bucket/kept/q/1", &places).expect("a place");
+        assert_eq!(place.path(), "s3://my-bucket/kept/q/1");
+        assert_eq!(
+            Place::known(place.path(), place.url()).location(),
+            Location::Collection { name: Name::known("kept"), rest: "q/1" }
+        );
+        assert_eq!(place.shown(), "S3(kept, 'q/1')");
+        let path = "s3://my-bucket/kept2/q";
+        let other = Place::without_keys(path, &places).expect("a place");
+        assert_eq!((other.location(), other.shown()), (Location::Url(path), path.to_owned()));
+        let keys = Place::parse("s3://my-bucket/kept/q/1", &places).expect("a place");
+        assert_eq!(keys.location(), Location::Url("s3://my-bucket/kept/q/1"));
+        assert!(Place::without_keys("s3://my-bucket/kept/../q", &places).is_err());
+        for text in ["kept", "=s3://b/k", "kept=b/k", "system=s3://b/k", "a/b=s3://b/k"] {
+            assert_eq!(Collection::parse(text), None, "{text}");
         }
     }
 }

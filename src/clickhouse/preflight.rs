@@ -54,6 +54,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     ) -> Result<(), TaskError> {
         let object = &request.common.object;
         self.require_no_others(object, None).await?;
+        self.require_not_sent(operation).await?;
         let Some(live) = live else { return Ok(()) };
         let tables = self.server.tables(&object.database).await?;
         if !request.overwrite && !tables.is_empty() {
@@ -66,6 +67,22 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         operation.old = Some(live.uuid.clone());
         let views = tables.iter().filter(|row| row.fires());
         operation.views = views.map(|row| row.name.as_str().to_owned()).collect();
+        Ok(())
+    }
+
+    /// No RESTORE of this id may be at work for another journal: what it brought so far is there.
+    async fn require_not_sent(&self, operation: &Operation) -> Result<(), TaskError> {
+        for number in operation.attempt + 1.. {
+            let id = attempt_id(&operation.id, number);
+            match self.server.operation(&id).await? {
+                None => break,
+                Some(server) if server.status.is_running() => {
+                    let message = format!("{id} works for somebody else");
+                    return Err(TaskError::new(Code::Busy, message));
+                }
+                Some(_) => {}
+            }
+        }
         Ok(())
     }
 

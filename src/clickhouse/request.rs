@@ -176,8 +176,17 @@ fn name(fields: &mut Fields, field: &str) -> Result<Option<Name>, TaskError> {
     })
 }
 
-fn place(fields: &Fields, field: &str, text: &str, policy: &Policy) -> Result<Place, TaskError> {
-    Place::parse(text, &policy.places).map_err(|error| {
+fn place(
+    fields: &Fields,
+    field: &str,
+    text: &str,
+    (keys, policy): (Option<&Keys>, &Policy),
+) -> Result<Place, TaskError> {
+    let place = match keys {
+        Some(_) => Place::parse(text, &policy.places),
+        None => Place::without_keys(text, &policy.places),
+    };
+    place.map_err(|error| {
         let code = match error {
             PlaceError::NotAllowed | PlaceError::Http => Code::PathNotAllowed,
             _ => Code::BadRequest,
@@ -203,15 +212,16 @@ fn object(fields: &mut Fields) -> Result<Object, TaskError> {
 fn common(fields: &mut Fields, policy: &Policy) -> Result<Common, TaskError> {
     let object = object(fields)?;
     let path = fields.needed("backup_path")?;
-    let at = place(fields, "backup_path", &path, policy)?;
     let keys = match (fields.secret("access_key")?, fields.secret("secret_key")?) {
         (Some(access), Some(secret)) => Some(Keys { access, secret }),
         (None, None) => None,
         (None, Some(_)) => return Err(fields.wrong("access_key", "is missing beside secret_key")),
         (Some(_), None) => return Err(fields.wrong("secret_key", "is missing beside access_key")),
     };
+    let with = (keys.as_ref(), policy);
+    let at = place(fields, "backup_path", &path, with)?;
     let base = match fields.text("base_backup")? {
-        Some(path) => Some(place(fields, "base_backup", &path, policy)?),
+        Some(path) => Some(place(fields, "base_backup", &path, with)?),
         None => None,
     };
     if base.as_ref() == Some(&at) {

@@ -130,9 +130,37 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     ) -> Result<(), TaskError> {
         let Some(request) = request else { return Ok(()) };
         let names = Names::of(operation);
+        if names.target.table.is_none() {
+            // Restored in its place: whoever got the task next would take a part of it for another's.
+            self.own(operation, watch).await?;
+        }
         self.sleep_views(operation, &names).await?;
         operation.attempt += 1;
         self.step(operation, OperationStep::Submitting)?;
+        let sent = match self.send_restore(operation, &names, request).await {
+            Err(error) if error.is_used_id() => match self.skip_used(operation).await {
+                Ok(()) => self.send_restore(operation, &names, request).await,
+                Err(error) => return self.roll_back(operation, error),
+            },
+            sent => sent,
+        };
+        match sent {
+            Ok(()) => self.own(operation, watch).await,
+            Err(ServerError::Unreachable { reason }) => {
+                tracing::warn!(%reason, "no answer to RESTORE {}", operation.id);
+                tokio::time::sleep(self.patience.grace).await;
+                self.own(operation, watch).await
+            }
+            Err(error) => self.roll_back(operation, error.into()),
+        }
+    }
+
+    async fn send_restore(
+        &self,
+        operation: &Operation,
+        names: &Names,
+        request: &RestoreBackup,
+    ) -> Result<(), ServerError> {
         let common = &request.common;
         let transfer = Transfer {
             id: attempt_id(&operation.id, operation.attempt),
@@ -146,15 +174,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         };
         let target = if names.target.table.is_some() { &names.beside } else { &names.target };
         let command = Command::Restore { source: &names.source, target, transfer };
-        match self.server.run(command).await {
-            Ok(()) => self.own(operation, watch).await,
-            Err(ServerError::Unreachable { reason }) => {
-                tracing::warn!(%reason, "no answer to RESTORE {}", operation.id);
-                tokio::time::sleep(self.patience.grace).await;
-                self.own(operation, watch).await
-            }
-            Err(error) => self.roll_back(operation, error.into()),
-        }
+        self.server.run(command).await
     }
 
     /// Views of the database that was moved aside still name the place where it was: after a

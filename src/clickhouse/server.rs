@@ -112,18 +112,35 @@ impl ClickhouseServer {
         answer(rows.await, time, statement)
     }
 
-    async fn shown(&self, rest: &str) -> Result<Vec<ServerOperation>, ServerError> {
-        let statement = Statement { text: format!("{OPERATIONS} {rest}"), ..Statement::default() };
+    async fn shown(&self, from: &str, rest: &str) -> Result<Vec<ServerOperation>, ServerError> {
+        let text = format!("{OPERATIONS} FROM system.{from} {rest}");
+        let statement = Statement { text, ..Statement::default() };
         let rows: Vec<OperationRow> = self.rows(&statement, QUESTION).await?;
-        Ok(rows.into_iter().filter_map(OperationRow::meaning).collect())
+        let logged = from != "backups";
+        Ok(rows.into_iter().filter_map(|row| row.meaning(logged)).collect())
+    }
+
+    /// The log, where there is one and this user may read it.
+    async fn in_log(&self, rest: &str) -> Result<Vec<ServerOperation>, ServerError> {
+        match self.shown("backup_log", rest).await {
+            Err(error) if NO_LOG.iter().any(|number| error.is(*number)) => Ok(Vec::new()),
+            shown => shown,
+        }
     }
 }
 
-/// The name of an operation holds the access key; only the URL of it is asked for.
-const OPERATIONS: &str = "SELECT id, extract(name, '^S3\\\\(\\'([^\\']*)') AS url, query_id AS query, \
-    toString(status) AS status, error, toUnixTimestamp64Milli(start_time) AS started, \
-    toUnixTimestamp64Milli(end_time) AS ended, num_files AS files, total_size AS bytes, \
-    compressed_size AS bytes_stored, bytes_read FROM system.backups";
+/// No such table, and no right to read it.
+const NO_LOG: [i32; 2] = [60, 497];
+
+/// The name of an operation can hold the access key: only its URL is asked for, and the whole of it
+/// only in forms that have no key.
+const OPERATIONS: &str = r"SELECT id, multiIf(
+        startsWith(name, 'S3(\''), extract(name, '^S3\\(\'([^\']*)'),
+        match(name, '^(S3|Disk|File)\\([^(),]*(, \'[^\']*\')?\\)$'), name,
+        extract(name, '^[A-Za-z0-9]*')) AS url,
+    query_id AS query, toString(status) AS status, error, toUnixTimestamp64Milli(start_time) AS started,
+    toUnixTimestamp64Milli(end_time) AS ended, num_files AS files, total_size AS bytes,
+    compressed_size AS bytes_stored, bytes_read";
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct OperationRow {
@@ -142,7 +159,7 @@ struct OperationRow {
 
 impl OperationRow {
     /// None for a status of a later version.
-    fn meaning(self) -> Option<ServerOperation> {
+    fn meaning(self, logged: bool) -> Option<ServerOperation> {
         let size =
             OperationSize { files: self.files, bytes: self.bytes, bytes_stored: self.bytes_stored };
         Some(ServerOperation {
@@ -155,6 +172,7 @@ impl OperationRow {
             ended: Some(self.ended).filter(|ended| *ended > 0),
             size,
             bytes_read: self.bytes_read,
+            logged,
         })
     }
 }
@@ -173,6 +191,11 @@ struct SizedRow {
     engine: String,
     rows: Option<u64>,
     bytes: Option<u64>,
+}
+
+#[derive(clickhouse::Row, serde::Deserialize)]
+struct MovedRow {
+    moved: u64,
 }
 
 #[derive(clickhouse::Row, serde::Deserialize)]
@@ -229,12 +252,29 @@ impl Server for ClickhouseServer {
     }
 
     async fn operation(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {
-        let found = self.shown(&format!("WHERE id = {}", text(id))).await?;
+        let found = self.shown("backups", &format!("WHERE id = {}", text(id))).await?;
         Ok(found.into_iter().next())
     }
 
+    async fn logged(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {
+        let rest = format!("WHERE id = {} ORDER BY event_time_microseconds DESC LIMIT 1", text(id));
+        Ok(self.in_log(&rest).await?.into_iter().next())
+    }
+
+    async fn movement(&self, query: &str) -> Result<Option<u64>, ServerError> {
+        let rows: Vec<MovedRow> = self.rows(&statement::movement(query), QUESTION).await?;
+        Ok(rows.first().map(|row| row.moved))
+    }
+
     async fn operations(&self, most: usize) -> Result<Vec<ServerOperation>, ServerError> {
-        self.shown(&format!("ORDER BY start_time DESC LIMIT {most}")).await
+        let rest = format!("ORDER BY start_time DESC LIMIT {most}");
+        let mut all = self.shown("backups", &rest).await?;
+        let rest =
+            format!("ORDER BY event_time_microseconds DESC LIMIT 1 BY id, start_time LIMIT {most}");
+        let seen: Vec<_> = all.iter().map(|known| (known.id.clone(), known.started)).collect();
+        let older = self.in_log(&rest).await?.into_iter();
+        all.extend(older.filter(|known| !seen.contains(&(known.id.clone(), known.started))));
+        Ok(all)
     }
 
     async fn contents(&self, place: &Place, keys: Option<&Keys>) -> Result<Contents, ServerError> {

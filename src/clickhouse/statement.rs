@@ -2,7 +2,7 @@
 //! which no log repeats; names and ids cannot (26.9 refuses them there) and are quoted.
 
 use super::name::{Name, Object, OperationId, quoted, text};
-use super::place::Place;
+use super::place::{Location, Place};
 use super::secret::{Keys, Secret};
 
 /// For what we drop: our own copies only, so neither their size nor what refers to them counts.
@@ -203,23 +203,18 @@ fn renamed(source: &Object, target: &Object) -> String {
 
 impl Transfer<'_> {
     fn render(&self, head: &str, way: &str) -> Statement {
-        let mut parameters = vec![("u", Value::Text(self.place.url().to_owned()))];
-        let keys = match self.keys {
-            Some(keys) => {
-                parameters.push(("ak", Value::Secret(keys.access.clone())));
-                parameters.push(("sk", Value::Secret(keys.secret.clone())));
-                ", {ak:String}, {sk:String}"
-            }
-            None => "",
-        };
+        let mut parameters = Vec::new();
+        let at = source(self.place, self.keys, "u", &mut parameters);
+        if let Some(keys) = self.keys {
+            parameters.push(("ak", Value::Secret(keys.access.clone())));
+            parameters.push(("sk", Value::Secret(keys.secret.clone())));
+        }
         let cluster = self.cluster.map_or(String::new(), |c| format!(" ON CLUSTER {}", quoted(c)));
-        let mut text = format!(
-            "{head}{cluster} {way} S3({{u:String}}{keys}) SETTINGS id = {}",
-            self::text(&self.id)
-        );
+        let mut text =
+            format!("{head}{cluster} {way} S3({at}) SETTINGS id = {}", self::text(&self.id));
         if let Some(base) = self.base {
-            parameters.push(("b", Value::Text(base.url().to_owned())));
-            text.push_str(&format!(", base_backup = S3({{b:String}}{keys})"));
+            let at = source(base, self.keys, "b", &mut parameters);
+            text.push_str(&format!(", base_backup = S3({at})"));
         }
         if self.structure_only {
             text.push_str(", structure_only = 1");
@@ -233,31 +228,63 @@ impl Transfer<'_> {
     }
 }
 
+/// Where a backup lies, as BACKUP and RESTORE are told; its parameter is added.
+fn source(
+    place: &Place,
+    keys: Option<&Keys>,
+    parameter: &'static str,
+    parameters: &mut Vec<(&'static str, Value)>,
+) -> String {
+    let (head, value) = match place.location() {
+        Location::Url(url) => (String::new(), url),
+        Location::Collection { name, rest } => (format!("{}, ", quoted(&name)), rest),
+    };
+    parameters.push((parameter, Value::Text(value.to_owned())));
+    let keys = if keys.is_some() { ", {ak:String}, {sk:String}" } else { "" };
+    format!("{head}{{{parameter}:String}}{keys}")
+}
+
 /// The question which of `.backup` and `.lock` are at a place.
 pub fn listing(place: &Place, keys: Option<&Keys>) -> Statement {
-    storage(
-        "SELECT _file AS file FROM s3({u:String}KEYS, 'One')",
-        &format!("{}/.*", place.url()),
-        keys,
-    )
+    storage("SELECT _file AS file", place, ".*", "One", None, keys)
 }
 
 /// The question what a backup holds: its id, and the names of its definitions.
 pub fn manifest(place: &Place, keys: Option<&Keys>) -> Statement {
     let text = "SELECT extract(line, '<backup_id>([^<]*)</backup_id>') AS id, \
-                arrayDistinct(extractAll(line, '<name>(metadata/[^<]*)[.]sql</name>')) AS names \
-                FROM s3({u:String}KEYS, 'RawBLOB', 'line String')";
-    storage(text, &format!("{}/.backup", place.url()), keys)
+                arrayDistinct(extractAll(line, '<name>(metadata/[^<]*)[.]sql</name>')) AS names";
+    storage(text, place, ".backup", "RawBLOB", Some("line String"), keys)
 }
 
-fn storage(template: &str, url: &str, keys: Option<&Keys>) -> Statement {
-    let mut parameters = vec![("u", Value::Text(url.to_owned()))];
+/// A question to the table function `s3` about a file at a place.
+fn storage(
+    select: &str,
+    place: &Place,
+    file: &str,
+    format: &str,
+    structure: Option<&str>,
+    keys: Option<&Keys>,
+) -> Statement {
+    let (head, of_file, value, names) = match place.location() {
+        Location::Url(url) => (String::new(), "", url, ["", ""]),
+        Location::Collection { name, rest } => {
+            (format!("{}, ", quoted(&name)), "filename = ", rest, ["format = ", "structure = "])
+        }
+    };
+    let mut parameters = vec![("u", Value::Text(format!("{value}/{file}")))];
+    let mut with = "";
     if let Some(keys) = keys {
         parameters.push(("ak", Value::Secret(keys.access.clone())));
         parameters.push(("sk", Value::Secret(keys.secret.clone())));
+        with = ", {ak:String}, {sk:String}";
     }
-    let with = if keys.is_some() { ", {ak:String}, {sk:String}" } else { "" };
-    let text = template.replace("KEYS", with);
+    let structure = structure
+        .map_or(String::new(), |structure| format!(", {}{}", names[1], self::text(structure)));
+    let text = format!(
+        "{select} FROM s3({head}{of_file}{{u:String}}{with}, {}{}{structure})",
+        names[0],
+        self::text(format)
+    );
     // Questions before anything is done: a store that does not answer is told of within seconds.
     let settings = vec![("s3_retry_attempts", "2".to_owned())];
     Statement { text, parameters, settings }
@@ -273,14 +300,31 @@ pub fn check(database: &Name, table: &Name) -> Statement {
     plain(text)
 }
 
+/// The question how much a statement that works has moved: bytes that it read and sent, and what it
+/// asked of an object store. system.backups itself stands still while a large file goes, and while
+/// a BACKUP writes at all.
+pub fn movement(query: &str) -> Statement {
+    plain(format!(
+        "SELECT toUInt64(arraySum(mapValues(mapFilter((name, n) -> endsWith(name, 'Bytes') OR \
+         match(name, '^S3(Copy|Upload|Put|Get|Complete)'), ProfileEvents)))) AS moved FROM \
+         system.processes WHERE query_id = {}",
+        text(query)
+    ))
+}
+
 /// What the server is to know an attempt by.
 pub fn attempt_id(operation: &str, attempt: u32) -> String {
     OperationId::parse(operation).map_or_else(|| operation.to_owned(), |id| id.attempt(attempt))
 }
 
+/// The number of an operation's attempt, from what the server knows it by.
+pub fn attempt_of(operation: &str, id: &str) -> Option<u32> {
+    id.strip_prefix(operation)?.strip_prefix("-a")?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::place::Places;
+    use super::super::place::{Collection, Places};
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -345,6 +389,35 @@ mod tests {
              base_backup = S3({b:String}), structure_only = 1 ASYNC"
         );
         assert_eq!(statement.settings[1], ("max_backup_bandwidth", "1000".to_owned()));
+    }
+
+    #[test]
+    fn a_collection_stands_for_url_and_keys() {
+        let collection = Collection::parse("ke`pt=s3://my-bucket").expect("a collection");
+        let places = Places { collections: vec![collection], ..Places::default() };
+        let at = |path: &str| Place::without_keys(path, &places).expect("a place");
+        let (place, base) = (at("s3://my-bucket/q2"), at("s3://my-bucket/q1"));
+        let object = Object { database: name("d"), table: None };
+        let transfer = Transfer { base: Some(&base), ..transfer(&place, None) };
+        let statement = Command::Backup { object: &object, transfer }.render();
+        assert_eq!(
+            statement.text,
+            "BACKUP DATABASE `d` TO S3(`ke\\`pt`, {u:String}) SETTINGS id = 'op-a1', base_backup = \
+             S3(`ke\\`pt`, {b:String}) ASYNC"
+        );
+        let value = |text: &str| Value::Text(text.to_owned());
+        assert_eq!(statement.parameters, [("u", value("q2")), ("b", value("q1"))]);
+        let question = manifest(&place, None);
+        assert!(
+            question.text.ends_with(
+                "s3(`ke\\`pt`, filename = {u:String}, format = 'RawBLOB', structure = 'line String')"
+            ),
+            "{}",
+            question.text
+        );
+        assert_eq!(question.parameters, [("u", value("q2/.backup"))]);
+        let listed = listing(&at("s3://other/q1"), None).text;
+        assert_eq!(listed, "SELECT _file AS file FROM s3({u:String}, 'One')");
     }
 
     #[test]

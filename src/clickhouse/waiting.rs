@@ -72,12 +72,15 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                     misses = 0;
                     operation.size = server.size;
                     watch.tell(operation);
-                    if movement.stands(&server, pause, self.patience.stall) {
+                    if !movement.moves(&server, pause) {
+                        movement.works(self.work_of(&server).await);
+                    }
+                    if movement.stands(self.patience.stall) {
                         return self.cancel(operation, watch).await.map(Ended::Failed);
                     }
                 }
                 Some(server) => return Ok(Ended::Failed(error_of_server(&server))),
-                None if misses >= MISSES => return Ok(Ended::Forgotten),
+                None if misses >= MISSES => return Ok(self.logged_end(operation, &id).await),
                 None => misses += 1,
             }
             if watch.is_stopped() {
@@ -86,6 +89,32 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             }
             tokio::time::sleep(pause).await;
             pause = self.patience.longer(pause);
+        }
+    }
+
+    /// How much its statement has moved; none where that cannot be seen.
+    async fn work_of(&self, server: &ServerOperation) -> Option<u64> {
+        match self.server.movement(&server.query).await {
+            // A row that stays though nobody works on it any more has been seen, and stands.
+            Ok(work) => Some(work.unwrap_or(0)),
+            Err(error) => {
+                tracing::debug!(%error, "the work of {} cannot be seen", server.id);
+                None
+            }
+        }
+    }
+
+    /// How a statement ended that the server forgot, if its log tells.
+    async fn logged_end(&self, operation: &mut Operation, id: &str) -> Ended {
+        match self.server.logged(id).await {
+            Ok(Some(server)) if server.status.is_done() => {
+                operation.size = server.size;
+                Ended::Done
+            }
+            Ok(Some(server)) if !server.status.is_running() => {
+                Ended::Failed(error_of_server(&server))
+            }
+            _ => Ended::Forgotten,
         }
     }
 

@@ -281,7 +281,9 @@ async fn killed_anywhere_it_is_finished_or_rolled_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_fails_is_told_and_put_back() {
-    for case in cases() {
+    let large = Faults { unseen: 200, ..Faults::default() };
+    let large = Case { table: true, replaces: true, restarted: false, faults: large };
+    for case in cases().into_iter().chain([large]) {
         let scene = Scene::new(&case).await;
         let done = scene.restore().await.unwrap();
         let failure = done.failure.as_ref().map(|failure| failure.code.as_str());

@@ -7,6 +7,8 @@ mod catalog;
 mod changes;
 #[cfg(feature = "clickhouse")]
 mod clickhouse;
+#[cfg(feature = "clickhouse")]
+mod clickhouse_again;
 mod gaps;
 mod judge;
 mod parts;

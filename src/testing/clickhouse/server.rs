@@ -86,6 +86,14 @@ impl Server for MemoryServer {
         self.ask(|world| Ok(world.operations.get(id).map(|(operation, _)| operation.clone()))).await
     }
 
+    async fn logged(&self, _id: &str) -> Result<Option<ServerOperation>, ServerError> {
+        Ok(None)
+    }
+
+    async fn movement(&self, query: &str) -> Result<Option<u64>, ServerError> {
+        self.ask(|world| Ok(world.work_of(query))).await
+    }
+
     async fn operations(&self, most: usize) -> Result<Vec<ServerOperation>, ServerError> {
         self.ask(|world| {
             let all = world.operations.values().map(|(operation, _)| operation.clone());

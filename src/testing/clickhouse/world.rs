@@ -45,6 +45,8 @@ pub struct Faults {
     pub lose_answer: Option<usize>,
     /// An operation never moves.
     pub stand_still: bool,
+    /// So many steps of an operation move nothing that system.backups shows.
+    pub unseen: u64,
 }
 
 /// A finished backup, or its lock.
@@ -73,6 +75,8 @@ pub struct World {
     pub(super) stored: BTreeMap<String, Stored>,
     pub(super) operations: BTreeMap<String, (ServerOperation, Option<Work>)>,
     pub(super) commands: usize,
+    /// Steps of all operations.
+    worked: u64,
     next: u64,
 }
 
@@ -151,6 +155,10 @@ impl World {
             if self.faults.stand_still {
                 continue;
             }
+            self.worked += 1;
+            if self.worked <= self.faults.unseen {
+                continue;
+            }
             operation.size.files += 1;
             let (status, left) = match work {
                 Work::Backup { url } => {
@@ -210,6 +218,17 @@ impl World {
         (Ok(ServerStatus::Restoring), Some(left))
     }
 
+    /// What system.backups shows.
+    pub fn operations(&self) -> impl Iterator<Item = &ServerOperation> {
+        self.operations.values().map(|(operation, _)| operation)
+    }
+
+    /// How much the statement of a query has done; none where none works.
+    pub(super) fn work_of(&self, query: &str) -> Option<u64> {
+        let mut working = self.operations.values().filter(|(_, work)| work.is_some());
+        working.any(|(operation, _)| operation.query == query).then_some(self.worked)
+    }
+
     /// A new operation.
     pub(super) fn begin(&mut self, id: &str, url: &str, status: ServerStatus, work: Option<Work>) {
         let operation = ServerOperation {
@@ -222,6 +241,7 @@ impl World {
             ended: None,
             size: OperationSize::default(),
             bytes_read: 0,
+            logged: false,
         };
         self.operations.insert(id.to_owned(), (operation, work));
     }
