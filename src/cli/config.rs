@@ -167,10 +167,11 @@ fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     settable(command).find(named).filter(|arg| arg.get_id() != "config")
 }
 
-/// Options that a file can set, of backups and of restores: those that both have are the same.
+/// Commands whose options a file can set: those that several have are the same.
+const SET: [&str; 3] = ["backup_to_kafka", "restore_from_kafka", "clickhouse"];
+
 fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
-    let commands = ["backup_to_kafka", "restore_from_kafka"].into_iter();
-    commands.filter_map(|name| command.find_subcommand(name)).flat_map(options)
+    SET.into_iter().filter_map(|name| command.find_subcommand(name)).flat_map(options)
 }
 
 fn load(
