@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::kafka_options::read_secret;
 use super::settings::{SettingsError, Surroundings};
 use crate::clickhouse::server::Address;
-use crate::clickhouse::{Keys, OperationId, Patience, Policy, Secret, Task, TaskError};
+use crate::clickhouse::{Collection, Keys, OperationId, Patience, Policy, Secret, Task, TaskError};
 
 /// `deltakeep clickhouse`
 #[derive(Debug, Args)]
@@ -98,6 +98,17 @@ pub struct MeansArgs {
         value_delimiter = ','
     )]
     pub allow_path: Vec<String>,
+    /// Named collection of the server with the URL and keys for paths that begin so, used where no
+    /// keys are given; several are separated by commas [default: none]
+    #[arg(
+        long = "namedCollection",
+        visible_alias = "named-collection",
+        global = true,
+        value_name = "NAME=s3://BUCKET/KEY",
+        env = "DELTAKEEP_NAMED_COLLECTION",
+        value_delimiter = ','
+    )]
+    pub named_collection: Vec<String>,
     /// Cluster that may be backed up as a whole; several are separated by commas [default: none]
     #[arg(
         long = "allowCluster",
@@ -271,6 +282,18 @@ pub enum ClickhouseOptionError {
     /// Plain http where it is not allowed.
     #[error("--s3Endpoint: plain http needs --allowHttp")]
     Http,
+    /// Not NAME=s3://BUCKET/KEY.
+    #[error("--namedCollection {text:?}: NAME=s3://BUCKET/KEY is wanted")]
+    Collection {
+        /// The text.
+        text: String,
+    },
+    /// One key of the object store without the other.
+    #[error("{missing} is not set, though the other key is")]
+    Keys {
+        /// The variable.
+        missing: &'static str,
+    },
     /// A field of what is asked for.
     #[error("{0}")]
     Task(#[from] TaskError),
@@ -322,6 +345,7 @@ impl ClickhouseMeans {
         policy.places.endpoint = endpoint;
         policy.places.allow_http = means.allow_http;
         policy.places.allowed = means.allow_path;
+        policy.places.collections = collections(means.named_collection)?;
         let mut patience = Patience::default();
         if let Some(text) = means.stall {
             patience.stall = stall(text)?;
@@ -417,11 +441,21 @@ fn add(payload: &mut Map<String, Value>, field: &str, value: Option<impl Into<Va
     }
 }
 
-/// Keys of the object store; one without the other is found wrong where the task is read.
+fn collections(texts: Vec<String>) -> Result<Vec<Collection>, ClickhouseOptionError> {
+    let read =
+        |text: String| Collection::parse(&text).ok_or(ClickhouseOptionError::Collection { text });
+    texts.into_iter().map(read).collect()
+}
+
+/// Keys of the object store: both or none.
 pub(super) fn keys(around: &Surroundings<'_>) -> Result<Option<Keys>, ClickhouseOptionError> {
-    let access = secret(around, "DELTAKEEP_S3_ACCESS_KEY")?;
-    let secret = secret(around, "DELTAKEEP_S3_SECRET_KEY")?;
-    Ok(access.zip(secret).map(|(access, secret)| Keys { access, secret }))
+    let (access, other) = ("DELTAKEEP_S3_ACCESS_KEY", "DELTAKEEP_S3_SECRET_KEY");
+    match (secret(around, access)?, secret(around, other)?) {
+        (Some(access), Some(secret)) => Ok(Some(Keys { access, secret })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(ClickhouseOptionError::Keys { missing: access }),
+        (Some(_), None) => Err(ClickhouseOptionError::Keys { missing: other }),
+    }
 }
 
 /// A secret from a variable, or from the file that the variable with `_FILE` names.

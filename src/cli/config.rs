@@ -167,11 +167,11 @@ fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     settable(command).find(named).filter(|arg| arg.get_id() != "config")
 }
 
-/// Options that a file can set, of backups, restores and workers: those that several have are the
-/// same.
+/// Commands whose options a file can set: those that several have are the same.
+const SET: [&str; 4] = ["backup_to_kafka", "restore_from_kafka", "clickhouse", "worker"];
+
 fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
-    let commands = ["backup_to_kafka", "restore_from_kafka", "worker"].into_iter();
-    commands.filter_map(|name| command.find_subcommand(name)).flat_map(options)
+    SET.into_iter().filter_map(|name| command.find_subcommand(name)).flat_map(options)
 }
 
 fn load(

@@ -161,7 +161,7 @@ fn next_of_journal(error: &JournalError) -> &'static str {
 pub fn of_task(error: &TaskError, stopped: Option<Signal>) -> Failure {
     let next = match &error.open {
         Some(id) => format!("deltakeep clickhouse recover --op {id}, with the same --clickhouse"),
-        None => error.code.hint().to_owned(),
+        None => next_of_task(error.code).to_owned(),
     };
     let code = match (&error.open, stopped) {
         (Some(_), Some(Signal::Interrupt)) => ExitCode::Interrupted,
@@ -187,6 +187,31 @@ pub fn of_rabbit(error: &RabbitError) -> Failure {
         RabbitError::Stopped => (ExitCode::Terminated, "the same command again"),
     };
     Failure { code, message: error.to_string(), next: next.to_owned() }
+}
+
+/// What to type next; a hint names fields of a task where a keyword is not much else.
+#[cfg(feature = "clickhouse")]
+fn next_of_task(code: Code) -> &'static str {
+    match code {
+        Code::BadRequest | Code::UnknownField => "deltakeep clickhouse --help",
+        Code::ForbiddenTarget => "another target, or --scope database instead of table",
+        Code::PathNotAllowed => "a --path below one of --allowPath",
+        Code::SourceNotFound => "the same command with a --database and --table that exist",
+        Code::NotInBackup | Code::AmbiguousSource => {
+            "the same command with --sourceDatabase and --sourceTable"
+        }
+        Code::BackupNotFound => "the same command with the --path of a finished backup",
+        Code::PathExists => "the same command with a new --path",
+        Code::PathLocked => {
+            "the same command with a new --path; or, once no backup writes there, delete .lock"
+        }
+        Code::IdConflict => "the same command with a new --id",
+        Code::TargetNotEmpty => "the same command with another target, or --overwrite",
+        Code::DefinitionDiffers => "the same command with --overwrite, or another target",
+        Code::CredentialsLost => "the same command again",
+        Code::NotFound => "deltakeep clickhouse list-backups",
+        other => other.hint(),
+    }
 }
 
 #[cfg(feature = "clickhouse")]

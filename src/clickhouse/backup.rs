@@ -9,13 +9,15 @@ use super::name::Name;
 use super::request::CreateBackup;
 use super::statement::{Command, Transfer, attempt_id, attempt_of};
 use super::waiting::Ended;
-use super::{Keys, Server, ServerError, ServerStatus};
+use super::{Keys, Server, ServerError};
 use crate::journal::{Operation, OperationEnd, OperationStep, Operations};
 
 /// What lies at an operation's place, seen from the operation.
 enum Found {
     /// A finished backup that it wrote itself, by this attempt.
     Ours(u32),
+    /// One that it began itself, and that works on.
+    AtWork,
     /// Nothing.
     Free,
     /// Something that stands in the way.
@@ -37,32 +39,41 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                     let error = TaskError::new(Code::CredentialsLost, "it was never sent");
                     return self.fail(operation, error);
                 };
-                match self.preflight_backup(&operation, request, watch).await {
+                match self.preflight_backup(&mut operation, request, watch).await {
                     Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                    Ok(Found::AtWork) => {}
                     Ok(Found::Free) => {
                         let sent = self.submit_backup(&mut operation, request, watch).await;
                         if let Err(error) = sent {
                             return self.fail(operation, error);
                         }
                     }
-                    Ok(Found::InTheWay(error)) => match self.adopt_backup(&mut operation).await {
-                        Ok(true) => {}
-                        Ok(false) => return self.fail(operation, error),
-                        Err(error) => return self.fail(operation, error),
-                    },
-                    Err(error) => return self.fail(operation, error),
+                    Ok(Found::InTheWay(error)) | Err(error) => return self.fail(operation, error),
                 }
             }
             self.own(&mut operation, watch).await?;
             let error = match self.wait(&mut operation, watch).await? {
                 Ended::Done => return self.finish_backup(operation, request, watch).await,
+                Ended::Failed(error) if is_in_the_way(&error) => {
+                    match self.find(&mut operation, keys_of(request), watch).await {
+                        Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                        Ok(Found::AtWork) => continue,
+                        Ok(Found::InTheWay(found)) => {
+                            TaskError { clickhouse_code: error.clickhouse_code, ..found }
+                        }
+                        Ok(Found::Free) | Err(_) => error,
+                    }
+                }
                 Ended::Failed(error) => error,
-                Ended::Forgotten => match self.look_up(&operation, keys_of(request), watch).await {
-                    Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
-                    Ok(Found::InTheWay(error)) => return self.fail(operation, error),
-                    Ok(Found::Free) => forgotten(),
-                    Err(error) => return Err(error.of_open(&open_id(&operation))),
-                },
+                Ended::Forgotten => {
+                    match self.find(&mut operation, keys_of(request), watch).await {
+                        Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
+                        Ok(Found::AtWork) => continue,
+                        Ok(Found::InTheWay(error)) => return self.fail(operation, error),
+                        Ok(Found::Free) => forgotten(),
+                        Err(error) => return Err(error.of_open(&open_id(&operation))),
+                    }
+                }
             };
             let again = request.is_some()
                 && tries < self.patience.attempts
@@ -96,7 +107,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             Ended::Forgotten => match self.look_up(&operation, keys, watch).await {
                 Ok(Found::Ours(number)) => self.end_found(operation, number).await,
                 Ok(Found::InTheWay(error)) => self.fail(operation, error),
-                Ok(Found::Free) => self.fail(operation, forgotten()),
+                Ok(Found::Free | Found::AtWork) => self.fail(operation, forgotten()),
                 Err(error) => {
                     let message = format!("the server was restarted; its place: {}", error.message);
                     self.fail(operation, TaskError::new(Code::UnknownOutcome, message))
@@ -107,25 +118,17 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
 
     async fn preflight_backup(
         &self,
-        operation: &Operation,
+        operation: &mut Operation,
         request: &CreateBackup,
         watch: &impl Watch,
     ) -> Result<Found, TaskError> {
-        let object = &request.common.object;
-        self.require_no_others(object, None).await?;
-        let databases = self.server.databases().await?;
-        let missing =
-            |what: String| TaskError::new(Code::SourceNotFound, format!("{what} is not there"));
-        if !databases.iter().any(|row| row.name == object.database) {
-            return Err(missing(format!("database {}", object.database)));
+        self.require_no_others(&request.common.object, None).await?;
+        // What is missing and what is in the way ClickHouse finds by itself: to ask before would cost
+        // every backup more time than its acceptance.
+        if operation.attempt == 0 && !watch.is_redelivered() {
+            return Ok(Found::Free);
         }
-        if let Some(table) = &object.table {
-            let tables = self.server.tables(&object.database).await?;
-            if !tables.iter().any(|row| row.name == *table) {
-                return Err(missing(format!("table {object}")));
-            }
-        }
-        self.look_up(operation, request.common.keys.as_ref(), watch).await
+        self.find(operation, request.common.keys.as_ref(), watch).await
     }
 
     /// Ends a backup that was found finished at its place, with what the server still tells of it.
@@ -142,22 +145,33 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         self.end(operation, OperationEnd::Succeeded)
     }
 
-    /// Takes over what another worker sent for the same task and left at work: a backup of this id
-    /// that is being written to the same place.
-    async fn adopt_backup(&self, operation: &mut Operation) -> Result<bool, TaskError> {
-        let place = place(operation);
-        let (mut number, mut found) = (operation.attempt, None);
-        loop {
-            number += 1;
-            let id = attempt_id(&operation.id, number);
-            let Some(server) = self.server.operation(&id).await? else { break };
-            let ours = server.status == ServerStatus::CreatingBackup && server.url == place.shown();
-            found = ours.then_some(number);
+    /// Looks at the place of an operation, and takes over what another worker sent for the same task
+    /// and left at work there.
+    async fn find(
+        &self,
+        operation: &mut Operation,
+        keys: Option<&Keys>,
+        watch: &impl Watch,
+    ) -> Result<Found, TaskError> {
+        let found = self.look_up(operation, keys, watch).await?;
+        if !matches!(&found, Found::InTheWay(error) if error.code == Code::PathLocked) {
+            return Ok(found);
         }
-        let Some(number) = found else { return Ok(false) };
-        operation.attempt = number;
-        self.step(operation, OperationStep::Submitting)?;
-        Ok(true)
+        let shown = place(operation).shown();
+        for number in 1.. {
+            let id = attempt_id(&operation.id, number);
+            match self.server.operation(&id).await? {
+                Some(server) if server.status.is_running() && server.url == shown => {
+                    operation.attempt = number;
+                    self.step(operation, OperationStep::Submitting)?;
+                    return Ok(Found::AtWork);
+                }
+                // Numbers of before a restart of the server are not known, either.
+                None if number > operation.attempt => break,
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 
     /// Looks at the place of an operation.
@@ -202,6 +216,17 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         watch.tell(operation);
         let sent = match self.send_backup(operation, request).await {
             Err(error) if error.is_used_id() => {
+                // Somebody else's attempt, or one of another worker that had this task.
+                operation.attempt -= 1;
+                match self.find(operation, request.common.keys.as_ref(), watch).await? {
+                    Found::Free => {}
+                    Found::AtWork => return Ok(()),
+                    Found::Ours(number) => {
+                        operation.attempt = number;
+                        return Ok(());
+                    }
+                    Found::InTheWay(error) => return Err(error),
+                }
                 self.skip_used(operation).await?;
                 self.send_backup(operation, request).await
             }
@@ -249,7 +274,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         match self.look_up(&operation, request.common.keys.as_ref(), watch).await {
             Ok(Found::Ours(_)) => self.end(operation, OperationEnd::Succeeded),
             Ok(Found::InTheWay(error)) => self.fail(operation, error),
-            Ok(Found::Free) => {
+            Ok(Found::Free | Found::AtWork) => {
                 let message = "ClickHouse says it is done, and nothing is at the path";
                 self.fail(operation, TaskError::new(Code::BackupDamaged, message))
             }
@@ -271,20 +296,16 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 && Some(name) != mine
                 && name.as_str().starts_with(&format!("{base}__bk_"))
         };
-        let databases = self.server.databases().await?;
-        let mut found = databases
-            .iter()
-            .find(|row| of(&row.name, &object.database))
-            .map(|row| row.name.clone());
-        if found.is_none() && databases.iter().any(|row| row.name == object.database) {
-            let tables = self.server.tables(&object.database).await?;
-            let wanted = |name: &Name| match &object.table {
-                Some(table) => of(name, table),
-                None => name.is_beside() && Some(name) != mine,
-            };
-            found = tables.iter().find(|row| wanted(&row.name)).map(|row| row.name.clone());
-        }
-        match found {
+        let (databases, tables) =
+            tokio::join!(self.server.databases(), self.server.tables(&object.database));
+        let wanted = |name: &Name| match &object.table {
+            Some(table) => of(name, table),
+            None => name.is_beside() && Some(name) != mine,
+        };
+        let mut databases = databases?.into_iter().map(|row| row.name);
+        let mut tables = tables?.into_iter().map(|row| row.name);
+        let found = databases.find(|name| of(name, &object.database));
+        match found.or_else(|| tables.find(wanted)) {
             None => Ok(()),
             Some(name) => {
                 let message = format!("{name} tells of another operation on {object}");
@@ -292,6 +313,10 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             }
         }
     }
+}
+
+fn is_in_the_way(error: &TaskError) -> bool {
+    matches!(error.code, Code::PathExists | Code::PathLocked)
 }
 
 fn forgotten() -> TaskError {

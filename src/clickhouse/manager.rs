@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Server;
 use super::failure::{Code, TaskError};
 use super::list::{self, Entry, Page, Query};
 use super::name::{Name, Object, OperationId};
@@ -12,7 +13,6 @@ use super::patience::Patience;
 use super::place::Place;
 use super::request::{Common, CreateBackup, RestoreBackup, fingerprint};
 use super::statement::attempt_id;
-use super::{Server, ServerOperation};
 use crate::journal::{
     JournalError, Operation, OperationEnd, OperationFailure, OperationKind, OperationStep,
     Operations,
@@ -209,32 +209,26 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// # Errors
     /// [`Code::NotFound`], or the server does not answer.
     pub async fn get_backup(&self, id: &OperationId) -> Result<Entry, TaskError> {
-        let operation = self.known(id);
-        let server = match &operation {
-            Some(operation) if operation.end.is_some() => None,
-            // What the journal knows needs no server.
-            Some(operation) => {
-                let id = attempt_id(&operation.id, operation.attempt);
-                self.server.operation(&id).await.unwrap_or_default()
+        match self.known(id) {
+            Some(operation) if operation.end.is_some() => {
+                Ok(Entry { operation: Some(operation), server: None, beside: None })
             }
-            None => self.of_others(id).await?,
-        };
-        if operation.is_none() && server.is_none() {
-            return Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")));
+            Some(operation) => entry_of(&self.server, id, Some(operation)).await,
+            None => entry_of(&self.server, &self.shown_as(id).await?, None).await,
         }
-        Ok(Entry { operation, server, beside: None })
     }
 
-    /// The newest statement of an operation that is in no journal here.
-    async fn of_others(&self, id: &OperationId) -> Result<Option<ServerOperation>, TaskError> {
-        let mut found = self.server.operation(id.as_str()).await?;
+    /// What the server shows an operation of another journal as: its newest attempt.
+    async fn shown_as(&self, id: &OperationId) -> Result<OperationId, TaskError> {
+        let mut shown = id.clone();
         for number in 1..=USED {
-            match self.server.operation(&attempt_id(id.as_str(), number)).await? {
-                None => break,
-                newer => found = newer,
+            let attempt = id.attempt(number);
+            if self.server.operation(&attempt).await?.is_none() {
+                break;
             }
+            shown = OperationId::known(&attempt);
         }
-        Ok(found)
+        Ok(shown)
     }
 
     /// Forgets an operation whose task is another worker's: this journal has no say in it. One that
@@ -442,6 +436,36 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
         operation.owned = true;
         self.put(operation)
+    }
+}
+
+/// Joins what a journal knows of an operation with what the server shows, or has in its log.
+///
+/// # Errors
+/// [`Code::NotFound`] where neither knows it; the server does not answer, and nothing else tells.
+pub async fn entry_of<S: Server>(
+    server: &S,
+    id: &OperationId,
+    operation: Option<Operation>,
+) -> Result<Entry, TaskError> {
+    let shown = match &operation {
+        Some(operation) => attempt_id(&operation.id, operation.attempt),
+        None => id.as_str().to_owned(),
+    };
+    let server = match server.operation(&shown).await {
+        Ok(None) => server.logged(&shown).await,
+        answer => answer,
+    };
+    match (operation, server) {
+        (None, Ok(None)) => {
+            Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")))
+        }
+        (None, Err(error)) => Err(error.into()),
+        // What the journal knows needs no server.
+        (operation, server) => {
+            let server = server.unwrap_or(None);
+            Ok(Entry { operation, server, beside: None })
+        }
     }
 }
 

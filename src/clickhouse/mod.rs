@@ -23,7 +23,7 @@ mod waiting;
 
 pub use failure::{Code, ServerError, TaskError};
 pub use list::{Entry, Page, Query, Source, Status};
-pub use manager::{Alone, BackupManager, Watch};
+pub use manager::{Alone, BackupManager, Watch, entry_of};
 pub use manifest::{Contents, Manifest};
 pub use name::{Name, Object, OperationId};
 pub use patience::Patience;
@@ -176,8 +176,7 @@ pub trait Server: Send + Sync {
         id: &str,
     ) -> impl Future<Output = Result<Option<ServerOperation>, ServerError>> + Send;
 
-    /// What the server's log tells of the operation of this id, where it keeps a log. What had not
-    /// ended when the server was restarted is none.
+    /// What the server's log tells of the operation of this id, where it keeps a log.
     fn logged(
         &self,
         id: &str,

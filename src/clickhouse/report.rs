@@ -36,7 +36,7 @@ pub fn of_entry(entry: &Entry) -> Value {
         value["server"] = json!({
             "id": server.id,
             "location": server.url,
-            "running": server.status.is_running(),
+            "running": server.status.is_running() && !server.logged,
             "error": (!server.error.is_empty()).then_some(&server.error),
             "started_at": time(Some(server.started)),
             "finished_at": time(server.ended),

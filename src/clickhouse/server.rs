@@ -135,11 +135,12 @@ const NO_LOG: [i32; 2] = [60, 497];
 
 /// The name of an operation can hold the access key: only its URL is asked for, and the whole of it
 /// only in forms that have no key.
-const OPERATIONS: &str = "SELECT id, multiIf(name LIKE 'S3(\\'%', extract(name, \
-    '^S3\\(\'([^\']*)'), match(name, '^(S3|Disk|File)\\([^(),]*(, \'[^\']*\')?\\)$'), name, \
-    extract(name, '^[A-Za-z0-9]*')) AS url, query_id AS query, \
-    toString(status) AS status, error, toUnixTimestamp64Milli(start_time) AS started, \
-    toUnixTimestamp64Milli(end_time) AS ended, num_files AS files, total_size AS bytes, \
+const OPERATIONS: &str = r"SELECT id, multiIf(
+        startsWith(name, 'S3(\''), extract(name, '^S3\\(\'([^\']*)'),
+        match(name, '^(S3|Disk|File)\\([^(),]*(, \'[^\']*\')?\\)$'), name,
+        extract(name, '^[A-Za-z0-9]*')) AS url,
+    query_id AS query, toString(status) AS status, error, toUnixTimestamp64Milli(start_time) AS started,
+    toUnixTimestamp64Milli(end_time) AS ended, num_files AS files, total_size AS bytes,
     compressed_size AS bytes_stored, bytes_read";
 
 #[derive(clickhouse::Row, serde::Deserialize)]
@@ -278,8 +279,7 @@ impl Server for ClickhouseServer {
 
     async fn logged(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {
         let rest = format!("WHERE id = {} ORDER BY event_time_microseconds DESC LIMIT 1", text(id));
-        let found = self.in_log(&rest).await?.into_iter().next();
-        Ok(found.filter(|operation| !operation.status.is_running()))
+        Ok(self.in_log(&rest).await?.into_iter().next())
     }
 
     async fn movement(&self, query: &str) -> Result<Option<u64>, ServerError> {

@@ -8,6 +8,7 @@
 mod chance;
 mod kill;
 mod kill_loop;
+mod others;
 mod overwrite;
 #[path = "../support/process.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
@@ -17,3 +18,4 @@ mod rig;
 mod secrets;
 mod seed;
 mod servers;
+mod stall;

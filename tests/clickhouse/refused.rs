@@ -6,11 +6,6 @@ use std::time::{Duration, Instant};
 use crate::rig::{Rig, json};
 use crate::servers::{bucket, share, sql};
 
-fn set(rig: &mut Rig, name: &str, value: &str) {
-    rig.keep.variables.retain(|(known, _)| known != name);
-    rig.keep.variables.push((name.to_owned(), value.to_owned()));
-}
-
 #[test]
 fn wrong_keys_and_missing_things_have_their_codes() {
     let _turn = share();
@@ -31,13 +26,13 @@ fn wrong_keys_and_missing_things_have_their_codes() {
     let other = ["--sourceDatabase", "other"];
     refused(&rig, &rig.words("restore-backup", "x_y", &path, &other), 3, "NOT_IN_BACKUP");
     let next = format!("{}/x", rig.path);
-    set(&mut rig, "DELTAKEEP_S3_SECRET_KEY", "wrong");
+    rig.set("DELTAKEEP_S3_SECRET_KEY", "wrong");
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 3, "BAD_CREDENTIALS");
-    set(&mut rig, "DELTAKEEP_S3_ACCESS_KEY", "nobody");
+    rig.set("DELTAKEEP_S3_ACCESS_KEY", "nobody");
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 3, "BAD_CREDENTIALS");
-    set(&mut rig, "DELTAKEEP_CLICKHOUSE_PASSWORD", "wrong");
+    rig.set("DELTAKEEP_CLICKHOUSE_PASSWORD", "wrong");
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 3, "BAD_CREDENTIALS");
-    set(&mut rig, "DELTAKEEP_CLICKHOUSE", "http://127.0.0.1:1");
+    rig.set("DELTAKEEP_CLICKHOUSE", "http://127.0.0.1:1");
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 5, "CLICKHOUSE_UNAVAILABLE");
 }
 
@@ -45,8 +40,8 @@ fn wrong_keys_and_missing_things_have_their_codes() {
 fn a_user_without_rights_is_told_so() {
     let _turn = share();
     let mut rig = Rig::new("rights");
-    set(&mut rig, "DELTAKEEP_CLICKHOUSE_USER", "reader");
-    set(&mut rig, "DELTAKEEP_CLICKHOUSE_PASSWORD", "reader");
+    rig.set("DELTAKEEP_CLICKHOUSE_USER", "reader");
+    rig.set("DELTAKEEP_CLICKHOUSE_PASSWORD", "reader");
     let path = format!("{}/r", rig.path);
     let done = rig.run(&rig.words("create-backup", &rig.db, &path, &[]));
     assert_eq!(done.code, Some(3), "{done}");
@@ -111,7 +106,7 @@ fn a_stale_lock_is_named() {
 fn an_object_store_that_does_not_answer_is_given_up() {
     let _turn = share();
     let mut rig = Rig::new("dead");
-    set(&mut rig, "DELTAKEEP_S3_ENDPOINT", "http://127.0.0.1:1");
+    rig.set("DELTAKEEP_S3_ENDPOINT", "http://127.0.0.1:1");
     let path = format!("{}/d", rig.path);
     let began = Instant::now();
     let done = rig.run(&rig.words("create-backup", &rig.db, &path, &[]));
@@ -124,17 +119,41 @@ fn an_object_store_that_does_not_answer_is_given_up() {
 fn only_allowed_places_are_used() {
     let _turn = share();
     let mut rig = Rig::new("allowed");
-    set(&mut rig, "DELTAKEEP_ALLOW_PATH", "s3://my-bucket/elsewhere");
+    rig.set("DELTAKEEP_ALLOW_PATH", "s3://my-bucket/elsewhere");
     let path = format!("{}/p", rig.path);
     let done = rig.run(&rig.words("create-backup", &rig.db, &path, &[]));
     assert_eq!(done.code, Some(2), "{done}");
     assert!(done.stderr.contains("PATH_NOT_ALLOWED"), "{done}");
     let here = rig.path.clone();
-    set(&mut rig, "DELTAKEEP_ALLOW_PATH", &here);
+    rig.set("DELTAKEEP_ALLOW_PATH", &here);
     let done = rig.run(&rig.words("create-backup", &rig.db, &path, &[]));
     assert_eq!(json(&done)["operation"]["status"], "succeeded", "{done}");
-    rig.keep.variables.retain(|(name, _)| name != "DELTAKEEP_ALLOW_HTTP");
+    rig.unset("DELTAKEEP_ALLOW_HTTP");
     let done = rig.run(&rig.words("create-backup", &rig.db, &path, &[]));
     assert_eq!(done.code, Some(2), "{done}");
     assert!(done.stderr.contains("--allowHttp"), "{done}");
+}
+
+#[test]
+fn a_cluster_must_be_allowed_and_its_statement_is_understood() {
+    let _turn = share();
+    let rig = Rig::new("cluster");
+    let path = format!("{}/c", rig.path);
+    let words = |more: &[&'static str]| -> Vec<String> {
+        let words = rig.words("create-backup", &rig.db, &path, more);
+        words.into_iter().map(str::to_owned).collect()
+    };
+    let run = |words: Vec<String>| rig.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let done = run(words(&["--onCluster", "`my; cluster"]));
+    assert_eq!(done.code, Some(2), "{done}");
+    assert!(done.stderr.contains("FORBIDDEN_TARGET"), "{done}");
+    // This server has no cluster: it says so, and not that it does not understand.
+    let allowed = ["--onCluster", "`my; cluster", "--allowCluster", "`my; cluster"];
+    let done = run(words(&allowed));
+    assert_eq!(done.code, Some(2), "{done}");
+    assert!(done.stderr.contains("'`my; cluster' not found"), "{done}");
+    let overwrite = [&allowed[..], &["--overwrite"]].concat();
+    let done = rig.run(&rig.words("restore-backup", &rig.db, &path, &overwrite));
+    assert_eq!(done.code, Some(2), "{done}");
+    assert!(done.stderr.contains("on_cluster"), "{done}");
 }

@@ -62,6 +62,18 @@ impl Rig {
         rig
     }
 
+    /// Sets a variable of the commands to come.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.keep.variables.retain(|(known, _)| known != name);
+        self.keep.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Takes a variable away and returns what it was.
+    pub fn unset(&mut self, name: &str) -> String {
+        let at = self.keep.variables.iter().position(|(known, _)| known == name);
+        self.keep.variables.swap_remove(at.unwrap_or_else(|| panic!("{name} is not set"))).1
+    }
+
     /// Rows that do not pack, so that moving them takes a while.
     pub fn fill(&self, megabytes: u64) {
         sql(&format!(

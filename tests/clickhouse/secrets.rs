@@ -41,8 +41,7 @@ fn no_secret_is_seen_anywhere() {
     assert_eq!(process.wait().code, Some(0));
     let words = rig.words("restore-backup", &rig.db, &path, &["--overwrite"]);
     assert_eq!(rig.keep.start_as(&loud, &words).wait().code, Some(0));
-    rig.keep.variables.retain(|(name, _)| name != "DELTAKEEP_S3_SECRET_KEY");
-    rig.keep.variables.push(("DELTAKEEP_S3_SECRET_KEY".into(), wrong.into()));
+    rig.set("DELTAKEEP_S3_SECRET_KEY", wrong);
     let words = rig.words("create-backup", &rig.db, &path, &["--id", "wrong"]);
     assert_eq!(rig.keep.start_as(&loud, &words).wait().code, Some(3));
     let words = ["clickhouse", "--output", "json", "list-backups"];

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::rig::{Rig, TABLE, json};
-use crate::servers::{share, sql};
+use crate::servers::{bucket, share, sql};
 
 #[test]
 fn the_seeds_examples_back_a_database_up_and_restore_it_under_another_name() {
@@ -84,11 +84,13 @@ fn the_same_id_again_begins_nothing_and_with_another_request_is_refused() {
     let _turn = share();
     let rig = Rig::new("again");
     let path = format!("{}/a", rig.path);
-    let first = json(&rig.back_up(&path, &["--id", "fixed"]));
-    let second = json(&rig.back_up(&path, &["--id", "fixed"]));
+    // ClickHouse takes an id once in its life.
+    let id = format!("{}-fixed", rig.db);
+    let first = json(&rig.back_up(&path, &["--id", &id]));
+    let second = json(&rig.back_up(&path, &["--id", &id]));
     assert_eq!(first["operation"], second["operation"]);
     let other = format!("{}/b", rig.path);
-    let words = rig.words("create-backup", &rig.db, &other, &["--id", "fixed"]);
+    let words = rig.words("create-backup", &rig.db, &other, &["--id", &id]);
     let refused = rig.run(&words);
     assert_eq!(refused.code, Some(3), "{refused}");
     assert!(refused.stderr.contains("ID_CONFLICT"), "{refused}");
@@ -105,7 +107,74 @@ fn an_incremental_backup_and_definitions_alone_are_restored() {
     let restored = format!("{}_inc", rig.db);
     rig.restore(0, &restored, &next, &["--baseBackup", &base]);
     assert_eq!(rig.counts(&restored), "1001\t1001\t1001\t1001\t5");
+    // The backup names what it builds on.
+    rig.restore(0, &restored, &next, &["--overwrite"]);
+    assert_eq!(rig.counts(&restored), "1001\t1001\t1001\t1001\t5");
     let empty = format!("{}_empty", rig.db);
     rig.restore(0, &empty, &base, &["--structureOnly"]);
     assert_eq!(sql(&format!("SELECT count() FROM {empty}.t")), "0");
+}
+
+#[test]
+fn a_named_collection_of_the_server_stands_for_keys_and_url() {
+    let _turn = share();
+    let mut rig = Rig::new("named");
+    for name in ["DELTAKEEP_S3_ACCESS_KEY", "DELTAKEEP_S3_SECRET_KEY", "DELTAKEEP_S3_ENDPOINT"] {
+        rig.unset(name);
+    }
+    rig.set("DELTAKEEP_NAMED_COLLECTION", "kept=s3://my-bucket/kept");
+    let at = |what: &str| format!("s3://my-bucket/kept/{}/{what}", rig.db);
+    let (base, next) = (at("base"), at("next"));
+    rig.back_up(&base, &[]);
+    sql(&format!("INSERT INTO {}.t VALUES (7000, 'y')", rig.db));
+    let made = json(&rig.back_up(&next, &["--baseBackup", &base]));
+    assert_eq!(made["operation"]["location"], next.as_str(), "{made}");
+    rig.restore(0, &rig.db, &base, &["--overwrite"]);
+    assert_eq!(rig.counts(&rig.db), "1000\t1000\t1000\t1000\t5");
+    rig.restore(0, &rig.db, &next, &["--overwrite", "--table", "t"]);
+    assert_eq!(sql(&format!("SELECT count() FROM {}.t", rig.db)), "1001");
+    // Elsewhere the server's own credentials are used, of which it has none.
+    let elsewhere = rig.run(&rig.words("create-backup", &rig.db, "s3://my-bucket/kept2/x", &[]));
+    assert_ne!(elsewhere.code, Some(0), "{elsewhere}");
+    let _ = std::fs::remove_dir_all(bucket().join("kept").join(&rig.db));
+}
+
+#[test]
+fn secrets_and_options_come_from_files_too() {
+    let _turn = share();
+    let mut rig = Rig::new("files");
+    let path = format!("{}/f", rig.path);
+    let mut config = String::new();
+    for (name, keyword) in [
+        ("DELTAKEEP_CLICKHOUSE", "clickhouse"),
+        ("DELTAKEEP_CLICKHOUSE_USER", "clickhouseUser"),
+        ("DELTAKEEP_S3_ENDPOINT", "s3Endpoint"),
+    ] {
+        config.push_str(&format!("{keyword} = \"{}\"\n", rig.unset(name)));
+    }
+    rig.unset("DELTAKEEP_ALLOW_HTTP");
+    config.push_str("allowHttp = true\n");
+    let file = |name: &str, text: &str| {
+        let path = rig.keep.folder.join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_string_lossy().into_owned()
+    };
+    let config = file("keep.toml", &config);
+    let names =
+        ["DELTAKEEP_CLICKHOUSE_PASSWORD", "DELTAKEEP_S3_ACCESS_KEY", "DELTAKEEP_S3_SECRET_KEY"];
+    for name in names {
+        let text = rig.unset(name);
+        let path = rig.keep.folder.join(name);
+        std::fs::write(&path, format!("{text}\n")).expect("written");
+        rig.set(&format!("{name}_FILE"), &path.to_string_lossy());
+    }
+    rig.set("DELTAKEEP_CONFIG", &config);
+    rig.back_up(&path, &[]);
+    let restored = format!("{}_r", rig.db);
+    rig.restore(0, &restored, &path, &[]);
+    // One key alone is no pair, and not the server's own credentials either.
+    rig.unset("DELTAKEEP_S3_ACCESS_KEY_FILE");
+    let half = rig.run(&rig.words("create-backup", &rig.db, &format!("{path}2"), &[]));
+    assert_eq!(half.code, Some(2), "{half}");
+    assert!(half.stderr.contains("DELTAKEEP_S3_ACCESS_KEY is not set"), "{half}");
 }

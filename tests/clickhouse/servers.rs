@@ -41,12 +41,18 @@ pub fn up(name: &str) {
 
 /// kill -9.
 pub fn kill(name: &str) {
-    let told = script(&["status", name]);
-    let pid = told.split_whitespace().nth(2).expect("a pid").to_owned();
-    let sent = Command::new("kill").args(["-9", &pid]).status().expect("kill runs");
-    assert!(sent.success(), "{name}: {told}");
+    let pid = signal(name, "KILL");
     let gone = || !Path::new("/proc").join(&pid).exists();
     assert!(eventually(Duration::from_secs(10), gone), "{name} does not die");
+}
+
+/// Sends a signal to a server and returns its number.
+pub fn signal(name: &str, signal: &str) -> String {
+    let told = script(&["status", name]);
+    let pid = told.split_whitespace().nth(2).expect("a pid").to_owned();
+    let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+    assert!(sent.expect("kill runs").success(), "{name}: {told}");
+    pid
 }
 
 /// Asks until the answer is yes or the time is over.

@@ -17,7 +17,7 @@ use crate::clickhouse::list::{Query, page};
 use crate::clickhouse::report::{error_of, of_entry, of_operation, of_page};
 use crate::clickhouse::server::ClickhouseServer;
 use crate::clickhouse::{
-    BackupManager, Code, Entry, OperationId, Server, Status, Task, TaskError, Watch,
+    BackupManager, Code, Entry, OperationId, Server, Status, Task, TaskError, Watch, entry_of,
 };
 use crate::journal::sled_store::SledOperations;
 use crate::journal::{JournalError, Operation, OperationEnd, Operations};
@@ -184,18 +184,8 @@ impl Commands<'_> {
 
     async fn get(&self, id: &OperationId) -> Result<(), Failure> {
         let ours = self.remembered()?.into_iter().find(|known| known.id == id.as_str());
-        let attempt =
-            ours.as_ref().map_or(id.as_str().to_owned(), |known| id.attempt(known.attempt));
-        let server = match self.server()?.operation(&attempt).await {
-            Ok(server) => server,
-            Err(_) if ours.is_some() => None,
-            Err(error) => return Err(of_task(&error.into(), None)),
-        };
-        if ours.is_none() && server.is_none() {
-            let error = TaskError::new(Code::NotFound, format!("no operation {id} is known"));
-            return Err(of_task(&error, None));
-        }
-        let entry = of_entry(&Entry { operation: ours, server, beside: None });
+        let entry = entry_of(&self.server()?, id, ours).await;
+        let entry = of_entry(&entry.map_err(|error| of_task(&error, None))?);
         match self.output {
             Output::Json => say(&json!({ "operation": entry }).to_string()),
             Output::Text => say(&format!("{entry:#}")),
