@@ -197,8 +197,8 @@ pub enum TaskFrom {
     File(PathBuf),
     /// Stdin.
     Stdin,
-    /// The command line: type and payload.
-    Words(String, Option<Value>),
+    /// The command line: type and payload, JSON, which can hold secrets.
+    Words(String, Option<Secret>),
 }
 
 /// Why options mean nothing. No case repeats a secret.
@@ -298,10 +298,9 @@ impl SendSettings {
     }
 }
 
-fn payload(text: String) -> Result<Value, QueueOptionError> {
-    let short = Some(text).filter(|text| text.len() <= LARGEST);
-    let value = short.and_then(|text| serde_json::from_str(&text).ok());
-    value.ok_or(QueueOptionError::Payload)
+fn payload(text: String) -> Result<Secret, QueueOptionError> {
+    let json = text.len() <= LARGEST && serde_json::from_str::<Value>(&text).is_ok();
+    json.then(|| Secret::new(text)).ok_or(QueueOptionError::Payload)
 }
 
 fn time(text: String) -> Result<Duration, QueueOptionError> {

@@ -8,6 +8,24 @@
 mod adapter;
 mod amqp;
 mod broken;
+mod commands;
+mod desk;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod process;
+#[path = "../support/rig.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod rig;
+#[path = "../support/sandbox.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod sandbox;
 #[path = "../clickhouse/servers.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod servers;
+#[path = "../clickhouse/rig.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod store;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+mod worker;

@@ -73,6 +73,8 @@ fn task(from: TaskFrom) -> Result<Map<String, Value>, Failure> {
         TaskFrom::Words(kind, payload) => {
             let mut task = Map::from_iter([("type".to_owned(), kind.into())]);
             if let Some(payload) = payload {
+                let payload: Value = serde_json::from_str(payload.expose())
+                    .map_err(|_| unreadable(&"--payload is no JSON"))?;
                 task.insert("payload".to_owned(), payload);
             }
             return Ok(task);
