@@ -180,7 +180,7 @@ where
         delivery: &B::Delivery,
         envelope: &Envelope,
         to: Option<String>,
-        (id, heavy): (OperationId, Heavy),
+        (id, heavy): (OperationId, Box<Heavy>),
         stop: watch::Receiver<bool>,
     ) {
         let message = delivery.message();
@@ -214,12 +214,11 @@ where
             adopt: again || known.is_some(),
             named: envelope.named || id != envelope.operation,
         };
-        let task = self.record(known, envelope, message, to, &id, &heavy);
-        let is_first = task.deliveries == 1;
-        let mut task = task;
-        let written = match is_first {
-            true => self.ledger.note(&mut task),
-            false => self.ledger.put(&mut task),
+        let mut task = self.record(known, envelope, message, to, &id, &heavy);
+        // Of a first delivery nothing is lost with its record; what kills its worker comes again.
+        let written = match again || task.deliveries > 1 {
+            true => self.ledger.put(&mut task),
+            false => self.ledger.note(&mut task),
         };
         if let Err(error) = written {
             return self.break_with(error);
@@ -231,7 +230,7 @@ where
         }
         let heard = envelope::wants_progress(message).then(|| ticket.tell_progress());
         let work = async {
-            match &heavy {
+            match &*heavy {
                 Heavy::Run(_) => ticket.run().await,
                 asked => ticket.operate(&id, asked, &origin).await,
             }

@@ -37,6 +37,7 @@ impl MemoryServer {
     async fn ask<T>(&self, answer: impl FnOnce(&mut World) -> T) -> T {
         self.fuse.step().await;
         let mut world = self.world();
+        world.asked += 1;
         world.tick();
         answer(&mut world)
     }
