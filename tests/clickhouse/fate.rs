@@ -3,7 +3,7 @@
 //! again. Owns the verdict on one operation; kills nobody.
 
 use crate::rig::Rig;
-use crate::servers::{bucket, sql};
+use crate::servers::{delete_object, sql};
 
 /// How much is moved, and how fast, bytes a second.
 pub const MEGABYTES: u64 = 4;
@@ -131,9 +131,10 @@ impl<'a> Asked<'a> {
         if end == Some("succeeded") {
             assert!(again.stderr.contains("PATH_EXISTS"), "{why}: {again}");
         } else if again.stderr.contains("PATH_LOCKED") {
-            let lock = bucket().join("tests").join(&self.rig.db).join(self.number.to_string());
-            std::fs::remove_file(lock.join(".lock")).expect("the lock that was named");
-            assert_eq!(self.rig.run(&words).code, Some(0), "{why}: without its lock");
+            // The lock that was named.
+            delete_object(&format!("tests/{}/{}/.lock", self.rig.db, self.number));
+            let again = self.rig.run(&words);
+            assert_eq!(again.code, Some(0), "{why}: without its lock: {again}");
         } else {
             assert_eq!(again.code, Some(0), "{why}: {again}");
         }
