@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::ask::{self, Ask, Heavy, Light};
 use super::decide::Meeting;
 use super::envelope::{self, Envelope, Refusal};
+use super::ledger::AtWork;
 use super::mask::mask;
 use super::operation::Origin;
 use super::reply::{self, Answer, Asker};
@@ -185,7 +186,9 @@ where
     ) {
         let message = delivery.message();
         let again = envelope::is_again(message);
-        let (meeting, known, at_work) = self.ledger.meet(envelope, again);
+        let Some((meeting, known, at_work)) = self.meet(envelope, again, &stop).await else {
+            return;
+        };
         match meeting {
             Meeting::TakeOn => {}
             Meeting::Drop => {
@@ -242,6 +245,31 @@ where
                 () = work => {}
                 () = ticket.pump(heard) => {}
             },
+        }
+    }
+
+    /// Meets a task; none where the worker is asked to stop first. Another delivery of one that is at
+    /// work waits until that one is this worker's: acknowledged before, it would be with nobody if
+    /// the worker died now.
+    async fn meet(
+        &self,
+        envelope: &Envelope,
+        again: bool,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, T>>)> {
+        loop {
+            let changed = self.ledger.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let met = self.ledger.meet(envelope, again);
+            let is_owned = met.1.as_ref().is_some_and(|known| known.state >= TaskState::Acked);
+            if met.0 != Meeting::Drop || is_owned {
+                return Some(met);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = stopped(stop) => return None,
+            }
         }
     }
 
