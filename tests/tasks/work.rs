@@ -1,7 +1,5 @@
 //! What the worker does about single tasks.
 
-use std::time::Duration;
-
 use deltakeep::clickhouse::Name;
 use deltakeep::journal::{TaskState, Tasks};
 use deltakeep::queue::{Address, Limits, Message, Outgoing};
@@ -30,8 +28,15 @@ fn body(sent: &Outgoing) -> Value {
     serde_json::from_slice(&sent.body).unwrap()
 }
 
-async fn empty(place: &Place) {
+/// Waits until every task is acknowledged.
+async fn taken(place: &Place) {
     place.exchange.until(|exchange| exchange.tasks() == 0).await;
+}
+
+/// Waits until nothing more comes of any task.
+async fn settled(place: &Place) {
+    taken(place).await;
+    tokio::time::sleep(QUIET).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,25 +48,25 @@ async fn the_seeds_tasks_need_nothing_but_their_bodies() {
     let hand = Hand { settings, ..hand };
     let create = backup(false, "q1").to_string();
     place.exchange.put(Message { body: create.clone().into_bytes(), ..Message::default() });
-    hand.live(&place, None, empty(&place)).await;
+    hand.live(&place, None, settled(&place)).await;
     let seed = json!({"type": "restore_backup", "payload": {"backup_id": "restore-op-123",
         "request": restore("q1", true)["payload"]["request"].clone()}});
     let mut seed = seed;
     seed["payload"]["request"]["database"] = "restored".into();
     place.exchange.put(Message { body: seed.to_string().into_bytes(), ..Message::default() });
-    hand.live(&place, None, empty(&place)).await;
+    hand.live(&place, None, settled(&place)).await;
     let replies = sent_to(&place, &Address::Results("results".into()));
     let told: Vec<_> = replies.iter().map(|sent| body(sent)["status"].clone()).collect();
-    assert_eq!(told, ["succeeded", "succeeded"], "{replies:?}", replies = told);
+    assert_eq!(told, ["succeeded", "succeeded"]);
     assert_eq!(body(&replies[1])["backup_id"], "restore-op-123");
     // The same again, and nobody says that it was delivered before.
     place.exchange.put(Message { body: create.clone().into_bytes(), ..Message::default() });
     place.exchange.put(Message { body: seed.to_string().into_bytes(), ..Message::default() });
     // As it was delivered before: a copy.
     let again = Message { body: create.into_bytes(), redelivered: true, ..Message::default() };
-    hand.live(&place, None, empty(&place)).await;
+    hand.live(&place, None, settled(&place)).await;
     place.exchange.put(again);
-    hand.live(&place, None, empty(&place)).await;
+    hand.live(&place, None, settled(&place)).await;
     let replies = sent_to(&place, &Address::Results("results".into()));
     let mut later: Vec<_> = replies[2..4].iter().map(|sent| body(sent).to_string()).collect();
     later.sort_unstable();
@@ -91,7 +96,7 @@ async fn a_second_message_of_the_same_id_gets_the_same_reply_or_a_conflict() {
     let changed = Message { reply_to: Some("third".into()), ..message("m", &backup(false, "q2")) };
     place.exchange.put(changed);
     // After a new start, too.
-    hand.live(&place, None, empty(&place)).await;
+    hand.live(&place, None, settled(&place)).await;
     let first = sent_to(&place, &Address::Queue("replies".into()));
     let again = sent_to(&place, &Address::Queue("other".into()));
     assert_eq!((first.len(), again.len()), (1, 1));
@@ -142,7 +147,7 @@ async fn what_is_no_task_is_answered_kept_without_secrets_and_gone() {
         let message = message(id, &Value::Null);
         place.exchange.put(Message { body: text.clone().into_bytes(), ..message });
     }
-    let life = hand.live(&place, None, empty(&place)).await;
+    let life = hand.live(&place, None, settled(&place)).await;
     let dead = sent_to(&place, &Address::Dead);
     assert_eq!(dead.len(), cases.len());
     for (id, _, code) in &cases {
@@ -170,11 +175,7 @@ async fn a_queue_of_replies_that_is_gone_holds_nothing_up() {
     place.exchange.put(message("m", &backup(false, "q1")));
     place.exchange.put(message("n", &json!({"type": "drop_all"})));
     place.exchange.put(message("o", &json!({"type": "list_backups"})));
-    let done = async {
-        empty(&place).await;
-        tokio::time::sleep(QUIET).await;
-    };
-    let life = hand.live(&place, None, done).await;
+    let life = hand.live(&place, None, settled(&place)).await;
     assert_eq!(hand.states(), [TaskState::Done]);
     let Life::Stopped(served, counts) = life else { panic!("killed") };
     assert_eq!((served.left, counts.unsent), (0, 0));
@@ -261,7 +262,7 @@ async fn an_operation_at_its_end_is_told_of_without_the_server() {
         let body = json!({"type": "get_backup", "payload": {"id": "m"}});
         place.exchange.put(message(&format!("get{number}"), &body));
     }
-    hand.live(&place, None, empty(&place)).await;
+    hand.live(&place, None, settled(&place)).await;
     assert_eq!(place.reply("get99")["result"]["status"], "succeeded");
     assert_eq!(place.server.world().asked, before);
     assert_eq!(hand.states().len(), 1, "no journal has them");
@@ -293,7 +294,7 @@ async fn a_command_that_is_stopped_goes_on_after_the_next_start() {
     hand.runner.runs().held = true;
     let body = json!({"type": "backup_to_kafka", "payload": {"topic": "t", "credentials": "main"}});
     place.exchange.put(message("m", &body));
-    let life = hand.live(&place, None, empty(&place)).await;
+    let life = hand.live(&place, None, taken(&place)).await;
     let Life::Stopped(served, _) = life else { panic!("killed") };
     assert_eq!(served.left, 1);
     assert_eq!(hand.states(), [TaskState::Acked]);
@@ -330,12 +331,11 @@ async fn asked_to_stop_it_leaves_clickhouse_at_work_and_goes_on_later() {
     let hand = Hand::new("one", &[]);
     place.server.world().faults = Faults { unseen: 1000, ..Faults::default() };
     place.exchange.put(message("m", &backup(false, "q1")));
-    let life = hand.live(&place, None, empty(&place)).await;
+    let life = hand.live(&place, None, taken(&place)).await;
     let Life::Stopped(served, _) = life else { panic!("killed") };
     assert_eq!((served.left, hand.states()), (1, vec![TaskState::Acked]));
     assert!(place.server.world().operations().all(|operation| operation.status.is_running()));
-    let wait = async { tokio::time::sleep(Duration::from_secs(3600)).await };
-    wait.await;
+    tokio::time::sleep(QUIET).await;
     hand.live(&place, None, place.answered(&["m"])).await;
     assert_eq!(place.status("m"), "succeeded");
 }
