@@ -3,7 +3,7 @@
 use super::command::{self, CommandRule};
 use super::envelope::Envelope;
 use super::{Settings, Work};
-use crate::clickhouse::{self, CreateBackup, OperationId, Query, RestoreBackup, TaskError};
+use crate::clickhouse::{CreateBackup, OperationId, Query, RestoreBackup, Task, TaskError};
 
 /// Tasks of ClickHouse.
 pub const CLICKHOUSE: [&str; 4] = ["create_backup", "restore_backup", "list_backups", "get_backup"];
@@ -13,7 +13,7 @@ pub enum Ask {
     /// Answered at once.
     Light(Light),
     /// Worked on.
-    Heavy(OperationId, Heavy),
+    Heavy(OperationId, Box<Heavy>),
 }
 
 /// What is answered at once.
@@ -51,13 +51,13 @@ pub fn read(envelope: &mut Envelope, settings: &Settings) -> Result<Ask, TaskErr
     let payload = envelope.payload.take();
     if let Some(rule) = rule(settings, &envelope.kind) {
         let work = command::read(rule, payload)?;
-        return Ok(Ask::Heavy(envelope.operation.clone(), Heavy::Run(work)));
+        return Ok(Ask::Heavy(envelope.operation.clone(), Box::new(Heavy::Run(work))));
     }
     let id = |chosen: &Option<OperationId>| chosen.as_ref().unwrap_or(&envelope.operation).clone();
-    Ok(match clickhouse::Task::read(&envelope.kind, payload, &settings.policy)? {
-        clickhouse::Task::Create(create) => Ask::Heavy(id(&create.id), Heavy::Create(create)),
-        clickhouse::Task::Restore(restore) => Ask::Heavy(id(&restore.id), Heavy::Restore(restore)),
-        clickhouse::Task::List(query) => Ask::Light(Light::List(query)),
-        clickhouse::Task::Get(id) => Ask::Light(Light::Get(id)),
+    Ok(match Task::read(&envelope.kind, payload, &settings.policy)? {
+        Task::Create(create) => Ask::Heavy(id(&create.id), Box::new(Heavy::Create(create))),
+        Task::Restore(restore) => Ask::Heavy(id(&restore.id), Box::new(Heavy::Restore(restore))),
+        Task::List(query) => Ask::Light(Light::List(query)),
+        Task::Get(id) => Ask::Light(Light::Get(id)),
     })
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::decide::{Known, Meeting, meet};
 use super::envelope::Envelope;
@@ -17,6 +18,8 @@ const KEPT: usize = 10_000;
 /// The memory.
 pub(super) struct Ledger<T> {
     memory: Mutex<Memory<T>>,
+    /// Rings when something was written, and when a task is not at work any more.
+    changed: Notify,
     now: fn() -> i64,
 }
 
@@ -37,12 +40,18 @@ pub(super) struct AtWork<'a, T> {
 impl<T> Drop for AtWork<'_, T> {
     fn drop(&mut self) {
         self.ledger.memory().at_work.remove(&self.key);
+        self.ledger.changed.notify_waiters();
     }
 }
 
 impl<T> Ledger<T> {
     fn memory(&self) -> MutexGuard<'_, Memory<T>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What rings when something changed. To be enabled before what is waited for is looked at.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Everything that is known.
@@ -134,7 +143,7 @@ impl<T: Tasks> Ledger<T> {
         let done = kept.iter().filter(|task| task.state == TaskState::Done).count();
         let known = kept.into_iter().map(|task| (task.key.clone(), task)).collect();
         let memory = Memory { tasks, known, at_work: BTreeMap::new(), done };
-        Ok(Self { memory: Mutex::new(memory), now })
+        Ok(Self { memory: Mutex::new(memory), changed: Notify::new(), now })
     }
 
     /// Remembers a task, durably when it returns.
@@ -158,7 +167,10 @@ impl<T: Tasks> Ledger<T> {
         let was_done = before.is_some_and(|before| before.state == TaskState::Done);
         memory.done -= usize::from(was_done);
         memory.done += usize::from(task.state == TaskState::Done);
-        memory.shrink()
+        memory.shrink()?;
+        drop(memory);
+        self.changed.notify_waiters();
+        Ok(())
     }
 
     /// Forgets a task.

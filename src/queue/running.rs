@@ -41,8 +41,7 @@ where
     /// Resumes as long as that can help, and answers.
     async fn finish(&self, mut ending: Ending) {
         let (mut resumes, mut waits, mut wait) = (0, 0, PAUSES.0);
-        loop {
-            let Some(run) = self.task().run else { break };
+        while let Some(run) = self.task().run {
             let again = match ending.code {
                 None => {
                     resumes += 1;

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::ask::{self, Ask, Heavy, Light};
 use super::decide::Meeting;
 use super::envelope::{self, Envelope, Refusal};
+use super::ledger::AtWork;
 use super::mask::mask;
 use super::operation::Origin;
 use super::reply::{self, Answer, Asker};
@@ -180,12 +181,14 @@ where
         delivery: &B::Delivery,
         envelope: &Envelope,
         to: Option<String>,
-        (id, heavy): (OperationId, Heavy),
+        (id, heavy): (OperationId, Box<Heavy>),
         stop: watch::Receiver<bool>,
     ) {
         let message = delivery.message();
         let again = envelope::is_again(message);
-        let (meeting, known, at_work) = self.ledger.meet(envelope, again);
+        let Some((meeting, known, at_work)) = self.meet(envelope, again, &stop).await else {
+            return;
+        };
         match meeting {
             Meeting::TakeOn => {}
             Meeting::Drop => {
@@ -214,12 +217,11 @@ where
             adopt: again || known.is_some(),
             named: envelope.named || id != envelope.operation,
         };
-        let task = self.record(known, envelope, message, to, &id, &heavy);
-        let is_first = task.deliveries == 1;
-        let mut task = task;
-        let written = match is_first {
-            true => self.ledger.note(&mut task),
-            false => self.ledger.put(&mut task),
+        let mut task = self.record(known, envelope, message, to, &id, &heavy);
+        // Of a first delivery nothing is lost with its record; what kills its worker comes again.
+        let written = match again || task.deliveries > 1 {
+            true => self.ledger.put(&mut task),
+            false => self.ledger.note(&mut task),
         };
         if let Err(error) = written {
             return self.break_with(error);
@@ -231,7 +233,7 @@ where
         }
         let heard = envelope::wants_progress(message).then(|| ticket.tell_progress());
         let work = async {
-            match &heavy {
+            match &*heavy {
                 Heavy::Run(_) => ticket.run().await,
                 asked => ticket.operate(&id, asked, &origin).await,
             }
@@ -243,6 +245,31 @@ where
                 () = work => {}
                 () = ticket.pump(heard) => {}
             },
+        }
+    }
+
+    /// Meets a task; none where the worker is asked to stop first. Another delivery of one that is at
+    /// work waits until that one is this worker's: acknowledged before, it would be with nobody if
+    /// the worker died now.
+    async fn meet(
+        &self,
+        envelope: &Envelope,
+        again: bool,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, T>>)> {
+        loop {
+            let changed = self.ledger.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let met = self.ledger.meet(envelope, again);
+            let is_owned = met.1.as_ref().is_some_and(|known| known.state >= TaskState::Acked);
+            if met.0 != Meeting::Drop || is_owned {
+                return Some(met);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = stopped(stop) => return None,
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! The ClickHouse server and the S3 server of scripts/servers: asked, killed, started again. Tests
 //! that kill take them for themselves; all others share them.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -93,4 +94,26 @@ pub fn sql(statement: &str) -> String {
 /// The folder in which the S3 server keeps the bucket.
 pub fn bucket() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dev-servers/s3/data/my-bucket")
+}
+
+/// Removes an object as an operator does. What the server keeps beside the file must go, too: else
+/// it takes no new one that must not be there yet.
+pub fn delete_object(key: &str) {
+    let (server, access, secret) = (
+        setting("DELTAKEEP_TEST_S3"),
+        setting("DELTAKEEP_TEST_S3_ACCESS_KEY"),
+        setting("DELTAKEEP_TEST_S3_SECRET_KEY"),
+    );
+    let options = format!(
+        "url = \"http://{server}/my-bucket/{key}\"\nrequest = DELETE\naws-sigv4 = \
+         \"aws:amz:us-east-1:s3\"\nuser = \"{access}:{secret}\"\n"
+    );
+    // On stdin, so that the key is in nobody's list of processes.
+    let mut curl = Command::new("curl");
+    curl.args(["-sSf", "--max-time", "20", "-K", "-"]).stdin(Stdio::piped());
+    let mut curl = curl.spawn().expect("curl runs");
+    let mut stdin = curl.stdin.take().expect("its stdin");
+    stdin.write_all(options.as_bytes()).expect("told");
+    drop(stdin);
+    assert!(curl.wait().expect("its end").success(), "{key} is not deleted");
 }

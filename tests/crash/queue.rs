@@ -224,6 +224,43 @@ async fn lost_connections_neither_lose_nor_double_a_task() {
     println!("{losses} losses");
 }
 
+/// The connection is lost while the task is worked on, so that it comes again to the same worker or to
+/// another that lives; then the first one is killed, and comes back.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_comes_again_while_it_is_worked_on_is_not_lost() {
+    let (mut kills, mut seen) = (0, 0);
+    for case in cases() {
+        for lost_at in (1..20).chain([30, 50]) {
+            for steps in [i64::MAX, 3, 5, 8, 11, 14, 17, 20, 24, 30, 40] {
+                for others in [0, 1] {
+                    let scene = Scene::new(&case).await;
+                    let why = format!("{case:?}, lost at {lost_at}, killed at {steps}, {others}");
+                    let (one, two) = (Hand::new("one", &[]), Hand::new("two", &[]));
+                    let done = async {
+                        for _ in 0..lost_at {
+                            tokio::task::yield_now().await;
+                        }
+                        scene.exchange.lose("one");
+                        seen += usize::from(scene.finals("m").is_empty());
+                        tokio::time::sleep(QUIET).await;
+                    };
+                    let also = async {
+                        if others == 1 {
+                            two.live(&scene, None, tokio::time::sleep(2 * QUIET)).await;
+                        }
+                    };
+                    let (life, _) = tokio::join!(one.live(&scene, Some(steps), done), also);
+                    kills += usize::from(matches!(life, Life::Killed));
+                    one.live(&scene, None, tokio::time::sleep(QUIET)).await;
+                    assert_eq!(scene.exchange.tasks(), 0, "{why}");
+                    scene.judge(&why);
+                }
+            }
+        }
+    }
+    println!("{kills} kills, {seen} lost before the reply");
+}
+
 /// One of two workers is killed at every step: before the ack the other gets the task, after it the
 /// other lists the operation as orphaned and keeps off its names, and the first ends it when it is
 /// back.

@@ -64,3 +64,73 @@ impl Tasks for SledTasks {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::envelope::{decode, encode};
+    use crate::journal::sled_store::SledOperations;
+    use crate::journal::{Operations, TaskState};
+
+    fn task(key: &str) -> QueueTask {
+        let text = |text: &str| Some(text.to_owned());
+        QueueTask {
+            key: key.to_owned(),
+            id: "restore-op-123".into(),
+            kind: "restore_backup".into(),
+            task_id: "t-1".into(),
+            asked: [7; 32],
+            reply_to: text("replies"),
+            correlation_id: text("c-1"),
+            meta: text("{}"),
+            deliveries: 300,
+            state: TaskState::Answered,
+            words: vec!["resume".into(), "--".into(), "run-1".into()],
+            credentials: text("main"),
+            run: text("run-1"),
+            reply: text("{\"final\":true}"),
+            created: 1_795_238_700_000,
+            updated: 1_795_238_700_001,
+        }
+    }
+
+    #[test]
+    fn tasks_are_there_after_a_new_start_and_no_operations() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store");
+        let operations = SledOperations::open(&path).expect("a store");
+        let mut tasks = operations.tasks();
+        for key in ["m/a", "m/ab", "m/b"] {
+            tasks.put(&task(key)).expect("put");
+        }
+        let changed = QueueTask { state: TaskState::Done, ..task("m/a") };
+        tasks.note(&changed).expect("noted");
+        assert_eq!(tasks.all().expect("all")[0], changed, "seen before it is durable");
+        tasks.forget(&["m/ab".to_owned()]).expect("forgotten");
+        assert!(operations.all().expect("all").is_empty());
+        drop((operations, tasks));
+        let operations = SledOperations::open(&path).expect("a store");
+        assert_eq!(operations.tasks().all().expect("all"), [changed, task("m/b")]);
+    }
+
+    #[test]
+    fn the_store_stays_locked_while_one_of_both_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store");
+        let tasks = SledOperations::open(&path).expect("a store").tasks();
+        let busy = SledOperations::open(&path).map(|_| ());
+        assert!(matches!(busy, Err(JournalError::InUse { .. })), "{busy:?}");
+        drop(tasks);
+        assert!(SledOperations::open(&path).is_ok());
+    }
+
+    #[test]
+    fn entries_of_released_versions_are_read() {
+        let golden = include_str!("../../../tests/golden/tasks/v1/entry.hex").trim();
+        let entry = encode(&Entry::V1(task("m/t-1"))).expect("encoded");
+        let hex: String = entry.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden);
+        let Entry::V1(read) = decode(&entry).expect("decoded");
+        assert_eq!(read, task("m/t-1"));
+    }
+}

@@ -36,7 +36,9 @@ impl MemoryServer {
 
     async fn ask<T>(&self, answer: impl FnOnce(&mut World) -> T) -> T {
         self.fuse.step().await;
+        tokio::task::yield_now().await;
         let mut world = self.world();
+        world.asked += 1;
         world.tick();
         answer(&mut world)
     }
