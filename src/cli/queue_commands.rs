@@ -88,13 +88,21 @@ mod tests {
             });
             assert!(known || name == "yes", "{name} is denied and there is no such option");
         }
-        let find = |name: &str| all.iter().filter(|option| option.names.iter().any(|n| n == name));
+        let find = |name: &'static str| {
+            all.iter().filter(move |option| option.names.iter().any(|known| known == name))
+        };
         for name in ["stateDir", "output", "tokenFile", "kafkaProperty", "on-finish-cmd", "config"]
         {
-            assert!(find(name).count() > 0 && find(name).all(|option| !option.allowed), "{name}");
+            assert!(
+                find(name).count() > 0 && find(name).all(|option: &&OptionRule| !option.allowed),
+                "{name}"
+            );
         }
         for name in ["connect", "topic", "kafkaBrokers", "deltaNum", "chunk-size"] {
-            assert!(find(name).count() > 0 && find(name).all(|option| option.allowed), "{name}");
+            assert!(
+                find(name).count() > 0 && find(name).all(|option: &&OptionRule| option.allowed),
+                "{name}"
+            );
         }
     }
 

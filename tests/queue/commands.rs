@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::backup_rig::Rig;
 use crate::desk::Desk;
-use crate::rig::Rig;
+use crate::rig;
 use crate::servers::{eventually, share};
-use crate::store;
 
 fn desk(what: &str) -> Desk {
-    Desk::of(store::Rig::bare(what))
+    Desk::of(rig::Rig::bare(what))
 }
 
 fn backup(rig: &Rig) -> Value {

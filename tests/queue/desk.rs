@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::amqp::{LONGEST, Other};
 use crate::process::{Done, Process};
+use crate::rig::Rig;
 use crate::servers::setting;
-use crate::store::Rig;
 use crate::support::block_on;
 
 /// Everything that a test of the worker needs.

@@ -7,13 +7,23 @@
 
 mod adapter;
 mod amqp;
+#[path = "../support/rig.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod backup_rig;
 mod broken;
+#[path = "../support/chance.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod chance;
 mod commands;
 mod desk;
+#[path = "../clickhouse/fate.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod fate;
+mod kill;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod process;
-#[path = "../support/rig.rs"]
+#[path = "../clickhouse/rig.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod rig;
 #[path = "../support/sandbox.rs"]
@@ -22,9 +32,6 @@ mod sandbox;
 #[path = "../clickhouse/servers.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod servers;
-#[path = "../clickhouse/rig.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod store;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
