@@ -333,8 +333,8 @@ pub fn code_of(number: i32, text: &str) -> Code {
         192 | 193 | 194 | 516 => Code::BadCredentials,
         600 | 601 | 602 | 604 | 606 => Code::BackupDamaged,
         394 | 735 => Code::Cancelled,
-        // Clusters that are not there.
-        170 | 701 => Code::BadRequest,
+        // Clusters that are not there, and names that are too long together.
+        69 | 170 | 701 => Code::BadRequest,
         // Read-only users, and settings that a profile forbids.
         164 | 452 => Code::AccessDenied,
         // Connections, names of hosts, disks.
