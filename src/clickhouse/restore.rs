@@ -67,6 +67,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         able: bool,
         watch: &impl Watch,
     ) -> Result<Look, TaskError> {
+        // First this: what a RESTORE that is done brought must be there when the names are looked at.
+        let sent = self.sent(operation, watch).await?;
         let names = Names::of(operation);
         let database = &names.target.database;
         let found = |answer: Result<Vec<(Name, String)>, ServerError>| {
@@ -90,7 +92,6 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         };
         let identity =
             |name: &Name| rows.iter().find(|row| row.0 == *name).map(|row| row.1.as_str());
-        let sent = self.sent(operation, watch).await?;
         Ok(Look {
             step: operation.step,
             replaces: operation.old.is_some(),
@@ -417,6 +418,11 @@ fn lost(operation: &Operation, look: &Look) -> TaskError {
     match (operation.step, look.sent) {
         (OperationStep::Placing, _) => {
             let message = "the target was replaced by somebody else while the restore worked";
+            TaskError::new(Code::TargetChanged, message)
+        }
+        (_, Sent::Done) => {
+            let message =
+                "the RESTORE is done, and what it brought is gone: somebody else dropped it";
             TaskError::new(Code::TargetChanged, message)
         }
         (_, Sent::Unknown) if operation.attempt > 0 => TaskError::new(
