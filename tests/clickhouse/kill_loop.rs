@@ -10,15 +10,15 @@ use serde_json::Value;
 use crate::chance::Chance;
 use crate::process::Process;
 use crate::rig::{Rig, json};
-use crate::servers::{bucket, eventually, kill, sql, take, up};
+use crate::servers::{delete_object, eventually, kill, sql, take, up};
 
 /// Fewer kills prove nothing.
 const FLOOR: u64 = 15;
 /// How much is moved, and how fast, bytes a second.
-const MEGABYTES: u64 = 4;
+const MEGABYTES: u64 = 3;
 const SLOW: &str = "2000000";
 /// How long an operation takes, milliseconds.
-const SPAN: u64 = 1700;
+const SPAN: u64 = 1300;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,9 +262,9 @@ impl Round<'_> {
         if end == Some("succeeded") {
             assert!(again.stderr.contains("PATH_EXISTS"), "{why}: {again}");
         } else if again.stderr.contains("PATH_LOCKED") {
-            let lock = bucket().join("tests").join(&self.rig.db).join(self.number.to_string());
-            std::fs::remove_file(lock.join(".lock")).expect("the lock that was named");
-            assert_eq!(self.rig.run(&words).code, Some(0), "{why}: without its lock");
+            delete_object(&format!("tests/{}/{}/.lock", self.rig.db, self.number));
+            let free = self.rig.run(&words);
+            assert_eq!(free.code, Some(0), "{why}: without its lock: {free}");
         } else {
             assert_eq!(again.code, Some(0), "{why}: {again}");
         }

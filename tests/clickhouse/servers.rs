@@ -94,3 +94,28 @@ pub fn sql(statement: &str) -> String {
 pub fn bucket() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dev-servers/s3/data/my-bucket")
 }
+
+/// Deletes an object as a client does: files beside the bucket's tell of it, too.
+pub fn delete_object(key: &str) {
+    use std::io::Write;
+
+    let setting = |name: &str| setting(&format!("DELTAKEEP_TEST_S3{name}"));
+    // SHA-256 of nothing, which is what is sent.
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let options = format!(
+        "url = \"http://{}/my-bucket/{key}\"\nrequest = DELETE\naws-sigv4 = \"aws:amz:us-east-1:s3\"\n\
+         header = \"x-amz-content-sha256: {nothing}\"\nuser = \"{}:{}\"\n",
+        setting(""),
+        setting("_ACCESS_KEY"),
+        setting("_SECRET_KEY")
+    );
+    let mut curl = Command::new("curl")
+        .args(["-sS", "--fail-with-body", "--max-time", "20", "-K", "-"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("curl runs");
+    let mut stdin = curl.stdin.take().expect("its stdin");
+    stdin.write_all(options.as_bytes()).expect("options are written");
+    drop(stdin);
+    assert!(curl.wait().expect("curl ends").success(), "{key} is not deleted");
+}
