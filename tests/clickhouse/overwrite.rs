@@ -65,12 +65,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// A data file of a table in a backup. Files that are equal in several are there once.
 fn data_of(rig: &Rig, backup: &str, tables: &[&str]) -> PathBuf {
     let folder = bucket().join("tests").join(&rig.db).join(backup);
-    let all = files(&folder).into_iter().filter(|path| path.ends_with("data.bin"));
+    let mut all = files(&folder).into_iter().filter(|path| path.ends_with("data.bin"));
     let of = |path: &PathBuf| {
         let part = |table: &&str| format!("data/{}/{table}/", rig.db);
         tables.iter().map(part).any(|part| path.to_string_lossy().contains(&part))
     };
-    all.filter(of).next().unwrap_or_else(|| panic!("no data of {tables:?}"))
+    all.find(of).unwrap_or_else(|| panic!("no data of {tables:?}"))
 }
 
 fn flip(data: &Path) {
