@@ -5,7 +5,8 @@
 //! from the node, [`mod@format`] gives it the documented bytes, [`deliver`] hands it to the backup
 //! topic, [`catalog`] knows what that topic holds, [`journal`] remembers every step, and
 //! [`backup`] joins them. [`verify`] reads a topic back, [`restore`] brings a datamart back from it,
-//! and [`drill`] proves that. `clickhouse` drives the BACKUP and RESTORE of ClickHouse.
+//! and [`drill`] proves that. `clickhouse` drives the BACKUP and RESTORE of ClickHouse;
+//! `queue` takes tasks from RabbitMQ.
 //! [`model`] is the vocabulary. See ARCHITECTURE.md.
 
 pub mod backup;
@@ -24,6 +25,8 @@ pub mod kafka;
 pub mod load;
 pub mod model;
 pub mod plan;
+#[cfg(feature = "queue")]
+pub mod queue;
 pub mod restore;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -69,12 +69,21 @@ impl<'de> Visitor<'de> for StrictVisitor {
         while let Some(key) = entries.next_key::<String>()? {
             let Strict(value) = entries.next_value()?;
             if all.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("the key {key:?} is there twice")));
+                let key = shown(&key);
+                return Err(de::Error::custom(format_args!("the key {key} is there twice")));
             }
             all.insert(key, value);
         }
         Ok(all.into())
     }
+}
+
+/// A name that a sender gave, for a message. Where quotes are misplaced a secret can stand where a
+/// name is wanted, so only what looks like one is repeated.
+pub fn shown(name: &str) -> String {
+    let letter = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-');
+    let plain = (1..=30).contains(&name.len()) && name.chars().all(letter);
+    if plain { format!("{name:?}") } else { "(not shown)".to_owned() }
 }
 
 /// Reads one JSON document.
@@ -196,8 +205,7 @@ impl Fields {
         match self.left.keys().next() {
             None => Ok(()),
             Some(field) => {
-                let shown: String = field.chars().take(60).collect();
-                let message = format!("{}{shown:?} is not known here", self.place);
+                let message = format!("{}{} is not known here", self.place, shown(field));
                 Err(TaskError::new(Code::UnknownField, message))
             }
         }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::ServerOperation;
 use super::failure::TaskError;
 use super::json::Fields;
+use super::name::{Name, Object, OperationId};
 use super::statement::attempt_id;
 use crate::journal::{Operation, OperationEnd, OperationKind, OperationStep};
 
@@ -35,10 +36,13 @@ pub enum Status {
     RolledBack,
     /// Nobody can tell.
     Unknown,
+    /// Another journal's: it works, or something of it is beside a name. Whoever has that journal
+    /// ends it.
+    Orphaned,
 }
 
 impl Status {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Accepted,
         Self::Running,
         Self::Swapping,
@@ -48,6 +52,7 @@ impl Status {
         Self::Cancelled,
         Self::RolledBack,
         Self::Unknown,
+        Self::Orphaned,
     ];
 
     /// As replies spell it.
@@ -62,6 +67,7 @@ impl Status {
             Self::Cancelled => "cancelled",
             Self::RolledBack => "rolled_back",
             Self::Unknown => "unknown",
+            Self::Orphaned => "orphaned",
         }
     }
 
@@ -104,13 +110,15 @@ pub enum Source {
     Both,
 }
 
-/// One listed operation: at least one of the two is there.
+/// One listed operation: at least one of the three is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// What the journal knows.
     pub operation: Option<Operation>,
     /// What the server shows of its last attempt.
     pub server: Option<ServerOperation>,
+    /// What another journal's operation keeps beside a name.
+    pub beside: Option<Object>,
 }
 
 impl Entry {
@@ -118,7 +126,9 @@ impl Entry {
     pub fn id(&self) -> &str {
         let ours = self.operation.as_ref().map(|operation| operation.id.as_str());
         let theirs = self.server.as_ref().map(|server| server.id.as_str());
-        ours.or(theirs).unwrap_or_default()
+        // Nothing else tells of it: the server was restarted, and the name has only a hash of its id.
+        let beside = || self.beside.as_ref().map(|beside| given(beside).as_str());
+        ours.or(theirs).or_else(beside).unwrap_or_default()
     }
 
     /// When it was taken on or began, milliseconds since 1970.
@@ -131,14 +141,19 @@ impl Entry {
     pub fn status(&self) -> Status {
         match (&self.operation, &self.server) {
             (Some(operation), _) => Status::of(operation),
-            (None, Some(server)) => Status::of_server(server),
+            (None, _) if self.beside.is_some() => Status::Orphaned,
+            (None, Some(server)) => match Status::of_server(server) {
+                Status::Running if operation_of(&server.id).is_some() => Status::Orphaned,
+                status => status,
+            },
             (None, None) => Status::Unknown,
         }
     }
 
     /// Whether it is a backup or a restore.
     pub fn kind(&self) -> OperationKind {
-        let theirs = || match self.server.as_ref().is_some_and(|s| s.status.is_restore()) {
+        // Only restores keep something beside a name.
+        let theirs = || match self.server.as_ref().is_none_or(|s| s.status.is_restore()) {
             true => OperationKind::Restore,
             false => OperationKind::Backup,
         };
@@ -226,8 +241,13 @@ impl Query {
     }
 
     fn takes(&self, entry: &Entry) -> bool {
-        let database = |wanted: &String| {
-            entry.operation.as_ref().is_some_and(|operation| operation.database == *wanted)
+        let database = |wanted: &String| match (&entry.operation, &entry.beside) {
+            (Some(operation), _) => operation.database == *wanted,
+            (None, Some(beside)) => {
+                let wanted = Name::known(wanted);
+                beside.database == wanted || beside.database.is_beside_of(&wanted)
+            }
+            (None, None) => false,
         };
         let after = |(began, id): &(i64, String)| (entry.began(), entry.id()) < (*began, id);
         self.status.is_none_or(|status| entry.status() == status)
@@ -253,8 +273,14 @@ pub struct Page {
 }
 
 /// Joins what the journal knows with what the server shows, and takes what was asked for.
-pub fn page(operations: Vec<Operation>, servers: Vec<ServerOperation>, query: &Query) -> Page {
+pub fn page(
+    operations: Vec<Operation>,
+    servers: Vec<ServerOperation>,
+    beside: Vec<Object>,
+    query: &Query,
+) -> Page {
     let mut entries = join(operations, servers);
+    add_beside(&mut entries, beside);
     entries.retain(|entry| query.takes(entry));
     entries.sort_by(|a, b| (b.began(), b.id()).cmp(&(a.began(), a.id())));
     let more = entries.len() > query.limit;
@@ -274,11 +300,46 @@ pub fn join(operations: Vec<Operation>, mut servers: Vec<ServerOperation>) -> Ve
         let earlier: Vec<_> =
             (1..operation.attempt).map(|number| attempt_id(&operation.id, number)).collect();
         servers.retain(|server| !earlier.contains(&server.id));
-        entries.push(Entry { operation: Some(operation), server });
+        entries.push(Entry { operation: Some(operation), server, beside: None });
     }
-    let others = servers.into_iter().map(|server| Entry { operation: None, server: Some(server) });
+    let others = servers.into_iter().map(|server| Entry {
+        operation: None,
+        server: Some(server),
+        beside: None,
+    });
     entries.extend(others);
     entries
+}
+
+/// The id of the operation that an attempt looks like one of.
+fn operation_of(attempt: &str) -> Option<OperationId> {
+    let (id, number) = attempt.rsplit_once("-a")?;
+    number.parse::<u32>().ok()?;
+    OperationId::parse(id)
+}
+
+/// The name that an operation gave.
+fn given(object: &Object) -> &Name {
+    object.table.as_ref().unwrap_or(&object.database)
+}
+
+/// What is beside a name tells of an operation of another journal, unless it is one of ours.
+fn add_beside(entries: &mut Vec<Entry>, beside: Vec<Object>) {
+    for object in beside {
+        let Some(mark) = given(&object).mark() else { continue };
+        let marked = |entry: &&mut Entry| match (&entry.operation, &entry.server) {
+            (Some(operation), _) => OperationId::known(&operation.id).mark() == mark,
+            (None, Some(server)) => operation_of(&server.id).is_some_and(|id| id.mark() == mark),
+            (None, None) => false,
+        };
+        match entries.iter_mut().find(marked) {
+            Some(entry) if entry.operation.is_some() => {}
+            Some(entry) => entry.beside = Some(object),
+            None => {
+                entries.push(Entry { operation: None, server: None, beside: Some(object) });
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -340,7 +401,7 @@ mod tests {
     fn attempts_are_joined_and_others_are_listed_too() {
         let operations = vec![operation("a", 10, 2), operation("b", 30, 1)];
         let servers = vec![server("a-a1", 10), server("a-a2", 11), server("theirs", 20)];
-        let found = page(operations, servers, &Query::default());
+        let found = page(operations, servers, Vec::new(), &Query::default());
         assert_eq!(ids(&found), ["b", "theirs", "a"]);
         let sources: Vec<_> = found.entries.iter().map(Entry::source).collect();
         assert_eq!(sources, [Source::Journal, Source::Clickhouse, Source::Both]);
@@ -349,17 +410,48 @@ mod tests {
     }
 
     #[test]
+    fn what_others_left_is_orphaned() {
+        let running =
+            |id: &str| ServerOperation { status: ServerStatus::Restoring, ..server(id, 20) };
+        let beside = |id: &str| Object {
+            database: Name::known("d").beside(&OperationId::known(id)),
+            table: None,
+        };
+        let servers =
+            vec![running("w-a1"), running("theirs"), server("x-a2", 15), server("y-a1", 5)];
+        let beside = vec![beside("x"), beside("mine"), beside("gone")];
+        let operations = vec![operation("mine", 1, 1)];
+        let found = page(operations, servers, beside.clone(), &Query::default());
+        let all: Vec<_> = found.entries.iter().map(|e| (e.id(), e.status().as_str())).collect();
+        let gone = beside[2].database.as_str();
+        let wanted = [
+            ("w-a1", "orphaned"),
+            ("theirs", "running"),
+            ("x-a2", "orphaned"),
+            ("y-a1", "succeeded"),
+            ("mine", "succeeded"),
+            (gone, "orphaned"),
+        ];
+        assert_eq!(all, wanted);
+        let orphans = Query { status: Some(Status::Orphaned), ..Query::default() };
+        let orphans = Query { database: Some("d".into()), ..orphans };
+        let found = page(Vec::new(), Vec::new(), beside, &orphans);
+        assert_eq!(found.entries.len(), 3);
+    }
+
+    #[test]
     fn pages_follow_one_another_without_a_gap_or_a_repeat() {
         let operations: Vec<_> = (0..23).map(|n| operation(&format!("op{n}"), n / 4, 1)).collect();
         let mut query = Query { limit: 5, ..Query::default() };
         let mut all = Vec::new();
         loop {
-            let found = page(operations.clone(), Vec::new(), &query);
+            let found = page(operations.clone(), Vec::new(), Vec::new(), &query);
             all.extend(ids(&found).into_iter().map(str::to_owned));
             let Some(next) = found.cursor else { break };
             query.cursor = cursor(&next);
         }
-        let whole = page(operations, Vec::new(), &Query { limit: 1000, ..Query::default() });
+        let whole =
+            page(operations, Vec::new(), Vec::new(), &Query { limit: 1000, ..Query::default() });
         assert_eq!(all, ids(&whole));
         assert_eq!(all.len(), 23);
     }
@@ -369,7 +461,7 @@ mod tests {
         let read = |text: &str| Query::read(json::read(text.as_bytes()).expect("JSON"));
         let all = |query: &Query| {
             let servers = vec![server("theirs", 20)];
-            ids(&page(vec![operation("a", 10, 1)], servers, query)).join(",")
+            ids(&page(vec![operation("a", 10, 1)], servers, Vec::new(), query)).join(",")
         };
         let cases = [
             ("{}", "theirs,a"),

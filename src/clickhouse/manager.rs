@@ -199,16 +199,52 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// [`TaskError`] where the server does not answer.
     pub async fn list_backups(&self, query: &Query) -> Result<Page, TaskError> {
         let servers = self.server.operations(SHOWN).await?;
+        let beside = self.server.beside().await?;
         let operations = self.memory().known.values().cloned().collect();
-        Ok(list::page(operations, servers, query))
+        Ok(list::page(operations, servers, beside, query))
     }
 
-    /// `get_backup`
+    /// `get_backup`. An operation at its end is told of without asking the server.
     ///
     /// # Errors
     /// [`Code::NotFound`], or the server does not answer.
     pub async fn get_backup(&self, id: &OperationId) -> Result<Entry, TaskError> {
-        entry_of(&self.server, id, self.known(id)).await
+        match self.known(id) {
+            Some(operation) if operation.end.is_some() => {
+                Ok(Entry { operation: Some(operation), server: None, beside: None })
+            }
+            Some(operation) => entry_of(&self.server, id, Some(operation)).await,
+            None => entry_of(&self.server, &self.shown_as(id).await?, None).await,
+        }
+    }
+
+    /// What the server shows an operation of another journal as: its newest attempt.
+    async fn shown_as(&self, id: &OperationId) -> Result<OperationId, TaskError> {
+        let mut shown = id.clone();
+        for number in 1..=USED {
+            let attempt = id.attempt(number);
+            if self.server.operation(&attempt).await?.is_none() {
+                break;
+            }
+            shown = OperationId::known(&attempt);
+        }
+        Ok(shown)
+    }
+
+    /// Forgets an operation whose task is another worker's: this journal has no say in it. One that
+    /// is this journal's, or is worked on, stays.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn disown(&self, id: &OperationId) -> Result<(), JournalError> {
+        let mut memory = self.memory();
+        let owned = memory.known.get(id.as_str()).is_none_or(|known| known.owned);
+        if owned || memory.active.contains(id.as_str()) {
+            return Ok(());
+        }
+        memory.journal.forget(&[id.as_str().to_owned()])?;
+        memory.known.remove(id.as_str());
+        Ok(())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory<J>> {
@@ -426,7 +462,10 @@ pub async fn entry_of<S: Server>(
         }
         (None, Err(error)) => Err(error.into()),
         // What the journal knows needs no server.
-        (operation, server) => Ok(Entry { operation, server: server.unwrap_or(None) }),
+        (operation, server) => {
+            let server = server.unwrap_or(None);
+            Ok(Entry { operation, server, beside: None })
+        }
     }
 }
 

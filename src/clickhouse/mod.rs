@@ -167,6 +167,9 @@ pub trait Server: Send + Sync {
         database: &Name,
     ) -> impl Future<Output = Result<Vec<TableRow>, ServerError>> + Send;
 
+    /// Databases and tables whose names operations gave, of any journal.
+    fn beside(&self) -> impl Future<Output = Result<Vec<Object>, ServerError>> + Send;
+
     /// The operation of this id, as far as the server remembers it; its log is not looked at.
     fn operation(
         &self,

@@ -60,9 +60,13 @@ impl Name {
 
     /// The name under which an operation keeps something of its own beside this one.
     pub fn beside(&self, operation: &OperationId) -> Self {
-        let hash = Sha256::digest(operation.as_str());
-        let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{}{BESIDE}{hex}", self.stem()))
+        Self(format!("{}{BESIDE}{}", self.stem(), operation.mark()))
+    }
+
+    /// The mark of the operation that gave this name, where one did.
+    pub fn mark(&self) -> Option<&str> {
+        let end = self.0.rsplit_once(BESIDE).map(|(_, end)| end);
+        end.filter(|_| self.is_beside())
     }
 
     /// Whether an operation gave this name.
@@ -147,6 +151,12 @@ impl OperationId {
     /// As it is.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What the names that it gives end with: 16 hex digits.
+    pub fn mark(&self) -> String {
+        let hash = Sha256::digest(&self.0);
+        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What ClickHouse knows an attempt by. An id is good for one statement, even a failed one, so
@@ -249,6 +259,8 @@ mod tests {
             (OperationId::parse("a").expect("id"), OperationId::parse("b").expect("id"));
         let name = Name::parse("quotes").expect("a name");
         assert!(name.beside(&one).is_beside() && !name.is_beside());
+        assert_eq!(name.beside(&one).mark(), Some(one.mark().as_str()));
+        assert_eq!(name.mark(), None);
         assert_ne!(name.beside(&one), name.beside(&two));
         assert!(name.beside(&one).is_beside_of(&name) && !name.is_beside_of(&name));
         assert!(!name.beside(&one).is_beside_of(&Name::known("quote")));

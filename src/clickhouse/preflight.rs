@@ -97,6 +97,9 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         let Some(table) = &object.table else { return Ok(()) };
         let beside = table.beside(&OperationId::known(&operation.id));
         self.require_no_others(object, adopt.then_some(&beside)).await?;
+        if !adopt {
+            self.require_not_sent(operation).await?;
+        }
         let Some(live) = live else {
             self.server.run(Command::CreateDatabase { database: &object.database }).await?;
             return Ok(());
@@ -109,22 +112,24 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             require_replaceable(object, live, row)?;
             operation.old = Some(row.uuid.clone());
         }
-        if tables.iter().any(|row| row.name == beside) {
-            self.adopt(operation).await?;
+        if adopt {
+            let there = tables.iter().any(|row| row.name == beside);
+            self.adopt(operation, there).await?;
         }
         Ok(())
     }
 
-    /// The table beside the target is this operation's own: another worker sent the RESTORE and
-    /// died before the task was its own. Its last attempt is taken over.
-    async fn adopt(&self, operation: &mut Operation) -> Result<(), TaskError> {
-        let mut last = 0;
+    /// Another worker sent the RESTORE and died before the task was its own. Its last attempt is
+    /// taken over where it works, or has brought a table: `there`.
+    async fn adopt(&self, operation: &mut Operation, there: bool) -> Result<(), TaskError> {
+        let (mut last, mut works) = (0, false);
         for number in 1.. {
             let id = attempt_id(&operation.id, number);
-            if self.server.operation(&id).await?.is_none() {
-                break;
-            }
-            last = number;
+            let Some(server) = self.server.operation(&id).await? else { break };
+            (last, works) = (number, server.status.is_running());
+        }
+        if !there && !works {
+            return Ok(());
         }
         operation.attempt = operation.attempt.max(last);
         operation.step = OperationStep::Submitting;

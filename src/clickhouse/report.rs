@@ -29,6 +29,9 @@ pub fn of_entry(entry: &Entry) -> Value {
         Source::Both => "both",
     }
     .into();
+    if let Some(beside) = &entry.beside {
+        value["beside"] = beside.to_string().into();
+    }
     if let Some(server) = &entry.server {
         value["server"] = json!({
             "id": server.id,

@@ -91,8 +91,8 @@ impl Task {
             "list_backups" => Query::read(payload).map(Self::List),
             "get_backup" => get(payload).map(Self::Get),
             other => {
-                let shown: String = other.chars().take(60).collect();
-                Err(TaskError::new(Code::UnknownType, format!("{shown:?} is no task")))
+                let text = format!("{} is no task", super::json::shown(other));
+                Err(TaskError::new(Code::UnknownType, text))
             }
         }
     }

@@ -13,6 +13,7 @@ use native_tls::{Certificate, Identity, TlsConnector};
 
 use super::failure::{ServerError, cut};
 use super::manifest::{Contents, Manifest};
+use super::name::Object;
 use super::name::{Name, text};
 use super::secret::{Keys, Secret};
 use super::statement::{self, Statement, Value};
@@ -194,6 +195,12 @@ struct SizedRow {
 }
 
 #[derive(clickhouse::Row, serde::Deserialize)]
+struct BesideRow {
+    database: String,
+    name: String,
+}
+
+#[derive(clickhouse::Row, serde::Deserialize)]
 struct MovedRow {
     moved: u64,
 }
@@ -249,6 +256,20 @@ impl Server for ClickhouseServer {
             bytes: row.bytes,
         };
         Ok(rows.into_iter().map(row).collect())
+    }
+
+    async fn beside(&self) -> Result<Vec<Object>, ServerError> {
+        let text = "SELECT name AS database, '' AS name FROM system.databases WHERE \
+                    match(name, '__bk_[0-9a-f]{16}$') UNION ALL SELECT database, name FROM \
+                    system.tables WHERE match(name, '__bk_[0-9a-f]{16}$')"
+            .to_owned();
+        let rows: Vec<BesideRow> =
+            self.rows(&Statement { text, ..Statement::default() }, QUESTION).await?;
+        let object = |row: BesideRow| Object {
+            database: Name::known(row.database),
+            table: (!row.name.is_empty()).then(|| Name::known(row.name)),
+        };
+        Ok(rows.into_iter().map(object).collect())
     }
 
     async fn operation(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {

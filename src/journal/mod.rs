@@ -1,6 +1,6 @@
 //! The journal: what a run has done, remembered across its deaths. Owns the trait and its error;
-//! the records are in [`record`], [`restore_record`], [`drill_record`] and [`operation`], the store
-//! in `sled_store`. Never reads a clock.
+//! the records are in [`record`], [`restore_record`], [`drill_record`], [`operation`] and [`task`],
+//! the store in `sled_store`. Never reads a clock.
 
 pub mod drill_record;
 pub mod envelope;
@@ -8,6 +8,7 @@ pub mod operation;
 pub mod record;
 pub mod restore_record;
 pub mod sled_store;
+pub mod task;
 
 pub use drill_record::{DrillFact, DrillShape, Place};
 pub use operation::{
@@ -16,6 +17,7 @@ pub use operation::{
 };
 pub use record::{Fact, Progress, Record, Saved, Shape, StreamKey, Tally};
 pub use restore_record::{RestoreFact, RestoreShape};
+pub use task::{QueueTask, TaskState, Tasks};
 
 /// How the journal fails.
 #[derive(Debug, thiserror::Error)]

@@ -11,12 +11,14 @@ mod home;
 mod layout;
 mod operations;
 mod table;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use home::{Kind, drill_path, read_status, restore_path, store_path, write_status};
 pub use operations::SledOperations;
+pub use tasks::SledTasks;
 
 use self::table::{Broken, Change, Table};
 use super::{Fact, Journal, JournalError, Record, Saved};

@@ -8,6 +8,8 @@ mod drill;
 mod fuse;
 mod journal;
 mod node;
+#[cfg(feature = "queue")]
+pub mod queue;
 mod rows;
 mod store;
 mod target;

@@ -10,8 +10,13 @@ mod clickhouse;
 #[cfg(feature = "clickhouse")]
 mod clickhouse_again;
 mod gaps;
+#[cfg(feature = "queue")]
+#[path = "../support/hand.rs"]
+mod hand;
 mod judge;
 mod parts;
+#[cfg(feature = "queue")]
+mod queue;
 mod restore;
 mod scenario;
 mod stops;

@@ -159,7 +159,9 @@ impl Commands<'_> {
     async fn list(&self, query: &Query) -> Result<(), Failure> {
         let servers = self.server()?.operations(SHOWN).await;
         let servers = servers.map_err(|error| of_task(&error.into(), None))?;
-        let found = page(self.remembered()?, servers, query);
+        let beside = self.server()?.beside().await;
+        let beside = beside.map_err(|error| of_task(&error.into(), None))?;
+        let found = page(self.remembered()?, servers, beside, query);
         match self.output {
             Output::Json => say(&of_page(&found).to_string()),
             Output::Text => {

@@ -21,6 +21,7 @@ const PROGRESS: u8 = b'p';
 const HORIZON: u8 = b'h';
 const ENDED: u8 = b'e';
 const OPERATION: u8 = b'o';
+const TASK: u8 = b't';
 
 /// Key of the head.
 pub(super) const HEAD: &[u8] = b"m";
@@ -97,6 +98,18 @@ pub(super) fn operation_key(id: &str) -> Key {
 /// Whether a key is an operation's.
 pub(super) fn is_operation(key: &[u8]) -> bool {
     key.first() == Some(&OPERATION)
+}
+
+/// Key of a task of a queue.
+pub(super) fn task_key(key: &str) -> Key {
+    let mut stored = vec![TASK];
+    stored.extend_from_slice(key.as_bytes());
+    stored
+}
+
+/// Whether a key is a task's.
+pub(super) fn is_task(key: &[u8]) -> bool {
+    key.first() == Some(&TASK)
 }
 
 /// Whether a key is that of a record of the run.

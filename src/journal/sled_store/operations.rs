@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::table::read as read_entry;
-use super::{SledJournal, layout, read_status, write_status};
+use super::{SledJournal, SledTasks, layout, read_status, write_status};
 use crate::journal::{JournalError, Operation, Operations};
 
 /// Most stores that one state directory has for one server.
@@ -33,7 +34,7 @@ struct Told {
 
 /// The operations of one process.
 pub struct SledOperations {
-    store: SledJournal,
+    store: Arc<SledJournal>,
     /// What the status file tells of.
     told: BTreeMap<String, Operation>,
 }
@@ -44,12 +45,17 @@ impl SledOperations {
     /// # Errors
     /// As [`SledJournal::open`].
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let mut opened = Self { store: SledJournal::open(path)?, told: BTreeMap::new() };
+        let mut opened = Self { store: Arc::new(SledJournal::open(path)?), told: BTreeMap::new() };
         for operation in opened.all()? {
             opened.told.insert(operation.id.clone(), operation);
         }
         opened.tell()?;
         Ok(opened)
+    }
+
+    /// The tasks of a queue in the same store.
+    pub fn tasks(&self) -> SledTasks {
+        SledTasks::of(self.store.clone())
     }
 
     /// The stores of a server below the state directory, and one more that there is not yet.

@@ -121,18 +121,18 @@ impl Table {
         Change { head: self.head, table: self, edits: BTreeMap::new() }
     }
 
-    /// Applies a batch and waits until it is on the disk: sled syncs the data, fdatasync the
+    /// Applies a batch and, where it is to be durable, waits until it is on the disk: sled syncs the data, fdatasync the
     /// length of the file as well.
-    fn apply(&mut self, batch: sled::Batch) -> Result<(), Broken> {
+    fn apply(&mut self, batch: sled::Batch, durable: bool) -> Result<(), Broken> {
         if self.failed {
             return Err(Broken::Disk("an earlier write failed; open it again".into()));
         }
         self.failed = true;
-        guarded(|| {
-            self.db.apply_batch(batch)?;
-            self.db.flush().map(|_| ())
-        })?;
-        self.file.sync_data().map_err(|e| Broken::Disk(e.to_string()))?;
+        guarded(|| self.db.apply_batch(batch))?;
+        if durable {
+            guarded(|| self.db.flush().map(|_| ()))?;
+            self.file.sync_data().map_err(|e| Broken::Disk(e.to_string()))?;
+        }
         self.failed = false;
         Ok(())
     }
@@ -194,7 +194,16 @@ impl Change<'_> {
     }
 
     /// Makes the edits durable, all or none.
-    pub(super) fn commit(mut self) -> Result<(), Broken> {
+    pub(super) fn commit(self) -> Result<(), Broken> {
+        self.store(true)
+    }
+
+    /// Stores the edits, all or none; they are durable with the next [`Self::commit`].
+    pub(super) fn note(self) -> Result<(), Broken> {
+        self.store(false)
+    }
+
+    fn store(mut self, durable: bool) -> Result<(), Broken> {
         let mut batch = sled::Batch::default();
         let mut index = BTreeMap::new();
         for (key, edit) in std::mem::take(&mut self.edits) {
@@ -207,7 +216,7 @@ impl Change<'_> {
         self.head.batch += 1;
         let head = envelope::encode(&self.head)?;
         batch.insert(layout::part_key(layout::HEAD, 0), head);
-        self.table.apply(batch)?;
+        self.table.apply(batch, durable)?;
         self.table.head = self.head;
         for (key, new) in index {
             match new {

@@ -24,6 +24,11 @@ impl MemoryServer {
         Self { world: Arc::default(), fuse }
     }
 
+    /// The same server, as another process with a fuse of its own sees it.
+    pub fn seen_with(&self, fuse: Arc<Fuse>) -> Self {
+        Self { world: self.world.clone(), fuse }
+    }
+
     /// What it holds.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
@@ -31,7 +36,9 @@ impl MemoryServer {
 
     async fn ask<T>(&self, answer: impl FnOnce(&mut World) -> T) -> T {
         self.fuse.step().await;
+        tokio::task::yield_now().await;
         let mut world = self.world();
+        world.asked += 1;
         world.tick();
         answer(&mut world)
     }
@@ -78,6 +85,24 @@ impl Server for MemoryServer {
                 bytes: Some(8 * table.rows.len() as u64),
             });
             Ok(rows.collect())
+        })
+        .await
+    }
+
+    async fn beside(&self) -> Result<Vec<Object>, ServerError> {
+        self.ask(|world| {
+            let of = |(name, db): (&Name, &Db)| {
+                let database = Object { database: name.clone(), table: None };
+                let tables = db
+                    .tables
+                    .keys()
+                    .map(|table| Object { database: name.clone(), table: Some(table.clone()) });
+                std::iter::once(database).chain(tables).collect::<Vec<_>>()
+            };
+            let all = world.databases.iter().flat_map(of);
+            let given =
+                |object: &Object| object.table.as_ref().unwrap_or(&object.database).is_beside();
+            Ok(all.filter(given).collect())
         })
         .await
     }

@@ -74,6 +74,8 @@ pub struct World {
     pub databases: BTreeMap<Name, Db>,
     /// What goes wrong.
     pub faults: Faults,
+    /// How many questions were asked.
+    pub asked: usize,
     pub(super) stored: BTreeMap<String, Stored>,
     pub(super) operations: BTreeMap<String, (ServerOperation, Option<Work>)>,
     pub(super) commands: usize,

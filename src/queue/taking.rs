@@ -1,0 +1,406 @@
+//! One delivery from its arrival on: refused, answered at once, sent back, or worked on. Owns that
+//! each delivery is acknowledged only when nothing is owed for it, or its task is this worker's.
+
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::ask::{self, Ask, Heavy, Light};
+use super::decide::Meeting;
+use super::envelope::{self, Envelope, Refusal};
+use super::ledger::AtWork;
+use super::mask::mask;
+use super::operation::Origin;
+use super::reply::{self, Answer, Asker};
+use super::ticket::{Ticket, stopped};
+use super::worker::Inner;
+use super::{Address, Broker, Delivery, Message, Outgoing, Published, Runner};
+use crate::clickhouse::report::{of_entry, of_page};
+use crate::clickhouse::{Code, OperationId, Server, TaskError};
+use crate::journal::{Operations, QueueTask, TaskState, Tasks};
+
+impl<B, S, J, T, R> Inner<B, S, J, T, R>
+where
+    B: Broker + 'static,
+    B::Delivery: 'static,
+    S: Server + 'static,
+    J: Operations,
+    T: Tasks,
+    R: Runner + 'static,
+{
+    /// Takes one delivery as far as it goes.
+    pub(super) async fn handle(&self, delivery: B::Delivery, stop: watch::Receiver<bool>) {
+        let message = delivery.message();
+        let known = |kind: &str| ask::is_kind(&self.settings, kind);
+        let mut envelope = match envelope::read(message, &self.settings.queue, known) {
+            Ok(envelope) => envelope,
+            Err(refusal) => {
+                return self.refuse(&delivery, &refusal, self.to_of(message).ok()).await;
+            }
+        };
+        let asked = self.to_of(message).and_then(|to| {
+            let asked = ask::read(&mut envelope, &self.settings)?;
+            Ok((to, asked))
+        });
+        match asked {
+            Err(error) => {
+                let refusal = Refusal {
+                    error,
+                    kind: Some(envelope.kind),
+                    task_id: envelope.task_id,
+                    meta: envelope.meta,
+                };
+                self.refuse(&delivery, &refusal, self.to_of(message).ok()).await;
+            }
+            Ok((to, Ask::Light(light))) => self.answer(&delivery, &envelope, to, light).await,
+            Ok((to, Ask::Heavy(id, heavy))) => {
+                self.take(&delivery, &envelope, to, (id, heavy), stop).await;
+            }
+        }
+    }
+
+    /// Where replies to a message go.
+    fn to_of(&self, message: &Message) -> Result<Option<String>, TaskError> {
+        let prefix = self.settings.reply_prefix.as_deref();
+        envelope::reply_to(message, &self.settings.queue, prefix)
+    }
+
+    /// A message that is no task: an error reply where somebody waits for one, and what can be kept
+    /// of it is kept elsewhere. All of that comes out the same when it is delivered again.
+    async fn refuse(&self, delivery: &B::Delivery, refusal: &Refusal, to: Option<Option<String>>) {
+        let kind = refusal.kind.as_deref();
+        tracing::warn!(code = %refusal.error.code, "task {} is refused", refusal.task_id);
+        let asker =
+            Asker { task_id: &refusal.task_id, kind, operation: None, meta: refusal.meta.as_ref() };
+        let answer = Answer::failed(&refusal.error);
+        let to = to.flatten();
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
+            && self.bury(delivery.message(), &refusal.error, kind).await
+            && delivery.ack().await
+        {
+            self.meter.ended(kind, answer.outcome(), self.now());
+        }
+    }
+
+    /// Sends a reply that no journal keeps; false where nobody can tell whether it came.
+    async fn reply(
+        &self,
+        message: &Message,
+        to: Option<&str>,
+        asker: Asker<'_>,
+        answer: &Answer,
+    ) -> bool {
+        let Some(to) = reply::address(to, self.settings.results.as_deref()) else { return true };
+        let reply = Outgoing {
+            to,
+            body: answer.body(asker, true).into_bytes(),
+            message_id: Some(reply::final_id(asker.task_id)),
+            correlation_id: message.correlation_id.clone(),
+            reply_to: None,
+            kind: asker.kind.map(str::to_owned),
+            headers: Default::default(),
+        };
+        match self.broker.publish(&reply).await {
+            Ok(Published::Taken) => true,
+            Ok(Published::NoSuchQueue) => {
+                tracing::warn!("nobody takes the reply to task {}", asker.task_id);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "task {} goes back to its queue", asker.task_id);
+                false
+            }
+        }
+    }
+
+    /// Keeps what may be kept of a message; false where nobody can tell whether it is kept.
+    async fn bury(&self, message: &Message, error: &TaskError, kind: Option<&str>) -> bool {
+        let body = mask(&message.body, |kind| ask::is_kind(&self.settings, kind));
+        let headers = [
+            ("code", error.code.as_str()),
+            ("reason", error.message.as_str()),
+            ("worker", self.settings.worker.as_str()),
+        ];
+        let headers = headers.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let dead = Outgoing {
+            to: Address::Dead,
+            body: body.to_string().into_bytes(),
+            message_id: message.message_id.clone(),
+            correlation_id: message.correlation_id.clone(),
+            reply_to: None,
+            kind: kind.map(str::to_owned),
+            headers: headers.into(),
+        };
+        match self.broker.publish(&dead).await {
+            Ok(Published::Taken) => {
+                self.meter.count(|counts| counts.dead += 1);
+                true
+            }
+            Ok(Published::NoSuchQueue) => {
+                tracing::warn!("there is no queue for unreadable tasks; one is not kept");
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// What is answered at once. No journal has it: when it is delivered again it is asked again.
+    async fn answer(
+        &self,
+        delivery: &B::Delivery,
+        envelope: &Envelope,
+        to: Option<String>,
+        light: Light,
+    ) {
+        let _running = self.meter.running(&envelope.kind);
+        let mut operation = None;
+        let found = match light {
+            Light::List(query) => {
+                self.manager.list_backups(&query).await.map(|page| of_page(&page))
+            }
+            Light::Get(id) => {
+                let found = self.manager.get_backup(&id).await.map(|entry| of_entry(&entry));
+                operation = Some(id);
+                found
+            }
+        };
+        let answer = match found {
+            Ok(result) => Answer::done(result),
+            Err(error) => Answer::failed(&error),
+        };
+        let asker = asker(envelope, operation.as_ref());
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
+            && delivery.ack().await
+        {
+            self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
+        }
+    }
+
+    /// A task that is worked on, if it is to be.
+    async fn take(
+        &self,
+        delivery: &B::Delivery,
+        envelope: &Envelope,
+        to: Option<String>,
+        (id, heavy): (OperationId, Box<Heavy>),
+        stop: watch::Receiver<bool>,
+    ) {
+        let message = delivery.message();
+        let again = envelope::is_again(message);
+        let Some((meeting, known, at_work)) = self.meet(envelope, again, &stop).await else {
+            return;
+        };
+        match meeting {
+            Meeting::TakeOn => {}
+            Meeting::Drop => {
+                delivery.ack().await;
+                return;
+            }
+            Meeting::Repeat => return self.repeat(delivery, known, to).await,
+            Meeting::Conflict => {
+                let text = "a task of this id asked for something else";
+                let error = TaskError::new(Code::IdConflict, text);
+                return self.answer_error(delivery, envelope, to, &id, &error).await;
+            }
+            Meeting::Busy => {
+                let text = "the same task without an id is being worked on";
+                let error = TaskError::new(Code::Busy, text);
+                return self.answer_error(delivery, envelope, to, &id, &error).await;
+            }
+        }
+        let Some(_at_work) = at_work else { return };
+        let Some(_slot) = self.slot(delivery, &envelope.kind, &stop).await else { return };
+        let _running = self.meter.running(&envelope.kind);
+        let known = known.filter(|known| known.state != TaskState::Done);
+        // Whatever was remembered of it, another delivery of it may be with somebody else.
+        let in_doubt = known.as_ref().is_some_and(|known| known.state != TaskState::Taken);
+        let origin = Origin {
+            adopt: again || known.is_some(),
+            named: envelope.named || id != envelope.operation,
+        };
+        let mut task = self.record(known, envelope, message, to, &id, &heavy);
+        // Of a first delivery nothing is lost with its record; what kills its worker comes again.
+        let written = match again || task.deliveries > 1 {
+            true => self.ledger.put(&mut task),
+            false => self.ledger.note(&mut task),
+        };
+        if let Err(error) = written {
+            return self.break_with(error);
+        }
+        let poison = task.deliveries > self.settings.poison;
+        let mut ticket = Ticket::of_delivery(self, delivery, task, again || in_doubt, stop);
+        if poison {
+            return self.end_poison(delivery, envelope, &ticket).await;
+        }
+        let heard = envelope::wants_progress(message).then(|| ticket.tell_progress());
+        let work = async {
+            match &*heavy {
+                Heavy::Run(_) => ticket.run().await,
+                asked => ticket.operate(&id, asked, &origin).await,
+            }
+        };
+        match heard {
+            None => work.await,
+            Some(heard) => tokio::select! {
+                biased;
+                () = work => {}
+                () = ticket.pump(heard) => {}
+            },
+        }
+    }
+
+    /// Meets a task; none where the worker is asked to stop first. Another delivery of one that is at
+    /// work waits until that one is this worker's: acknowledged before, it would be with nobody if
+    /// the worker died now.
+    async fn meet(
+        &self,
+        envelope: &Envelope,
+        again: bool,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, T>>)> {
+        loop {
+            let changed = self.ledger.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let met = self.ledger.meet(envelope, again);
+            let is_owned = met.1.as_ref().is_some_and(|known| known.state >= TaskState::Acked);
+            if met.0 != Meeting::Drop || is_owned {
+                return Some(met);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = stopped(stop) => return None,
+            }
+        }
+    }
+
+    /// What is remembered of a task that is taken on.
+    fn record(
+        &self,
+        known: Option<QueueTask>,
+        envelope: &Envelope,
+        message: &Message,
+        to: Option<String>,
+        id: &OperationId,
+        heavy: &Heavy,
+    ) -> QueueTask {
+        let (words, credentials) = match heavy {
+            Heavy::Run(work) => (work.words.clone(), work.credentials.clone()),
+            Heavy::Create(_) | Heavy::Restore(_) => (Vec::new(), None),
+        };
+        QueueTask {
+            key: envelope.key.clone(),
+            id: id.as_str().to_owned(),
+            kind: envelope.kind.clone(),
+            task_id: envelope.task_id.clone(),
+            asked: envelope.asked,
+            reply_to: to,
+            correlation_id: message.correlation_id.clone(),
+            meta: envelope.meta.as_ref().map(Value::to_string),
+            deliveries: known.as_ref().map_or(0, |known| known.deliveries) + 1,
+            state: TaskState::Taken,
+            words,
+            credentials,
+            run: known.as_ref().and_then(|known| known.run.clone()),
+            reply: None,
+            created: known.as_ref().map_or_else(|| self.now(), |known| known.created),
+            updated: 0,
+        }
+    }
+
+    /// A slot for a task. None where it was sent back, goes back, or the worker is asked to stop.
+    async fn slot(
+        &self,
+        delivery: &B::Delivery,
+        kind: &str,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<OwnedSemaphorePermit> {
+        let slots = self.slots.of(kind);
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            return Some(slot);
+        }
+        let message = delivery.message();
+        let mut headers = message.headers.clone();
+        headers.insert(envelope::AGAIN.to_owned(), "true".to_owned());
+        let later = Outgoing {
+            to: Address::Later,
+            body: message.body.clone(),
+            message_id: message.message_id.clone(),
+            correlation_id: message.correlation_id.clone(),
+            reply_to: message.reply_to.clone(),
+            kind: message.kind.clone(),
+            headers,
+        };
+        match self.broker.publish(&later).await {
+            Ok(Published::Taken) => {
+                self.meter.count(|counts| counts.later += 1);
+                delivery.ack().await;
+                None
+            }
+            Ok(Published::NoSuchQueue) => tokio::select! {
+                slot = slots.acquire_owned() => slot.ok(),
+                () = stopped(stop) => None,
+            },
+            Err(_) => None,
+        }
+    }
+
+    /// The same final reply, to whoever asks this time.
+    async fn repeat(&self, delivery: &B::Delivery, known: Option<QueueTask>, to: Option<String>) {
+        let message = delivery.message();
+        let again = known.map(|known| QueueTask {
+            reply_to: to,
+            correlation_id: message.correlation_id.clone(),
+            ..known
+        });
+        let reply = again.and_then(|task| reply::of_task(&task, self.settings.results.as_deref()));
+        let sent = match &reply {
+            Some(reply) => self.broker.publish(reply).await.is_ok(),
+            None => true,
+        };
+        if sent {
+            delivery.ack().await;
+        }
+    }
+
+    async fn answer_error(
+        &self,
+        delivery: &B::Delivery,
+        envelope: &Envelope,
+        to: Option<String>,
+        id: &OperationId,
+        error: &TaskError,
+    ) {
+        let answer = Answer::failed(error);
+        let asker = asker(envelope, Some(id));
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
+            && delivery.ack().await
+        {
+            self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
+        }
+    }
+
+    /// A task that was taken too often: whoever took it died of it.
+    async fn end_poison(
+        &self,
+        delivery: &B::Delivery,
+        envelope: &Envelope,
+        ticket: &Ticket<'_, B, S, J, T, R>,
+    ) {
+        let times = self.settings.poison;
+        let text = format!("it was taken {times} times and never came to its end");
+        let error = TaskError::new(Code::Internal, text);
+        tracing::error!("task {} is poison: {}", envelope.task_id, error.message);
+        if self.bury(delivery.message(), &error, Some(&envelope.kind)).await {
+            ticket.settle(&Answer::failed(&error)).await;
+        }
+    }
+}
+
+fn asker<'a>(envelope: &'a Envelope, operation: Option<&'a OperationId>) -> Asker<'a> {
+    Asker {
+        task_id: &envelope.task_id,
+        kind: Some(&envelope.kind),
+        operation: operation.map(OperationId::as_str),
+        meta: envelope.meta.as_ref(),
+    }
+}
