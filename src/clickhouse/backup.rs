@@ -291,11 +291,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         object: &super::Object,
         mine: Option<&Name>,
     ) -> Result<(), TaskError> {
-        let of = |name: &Name, base: &Name| {
-            name.is_beside()
-                && Some(name) != mine
-                && name.as_str().starts_with(&format!("{base}__bk_"))
-        };
+        let of = |name: &Name, base: &Name| name.is_beside_of(base) && Some(name) != mine;
         let (databases, tables) =
             tokio::join!(self.server.databases(), self.server.tables(&object.database));
         let wanted = |name: &Name| match &object.table {

@@ -304,12 +304,28 @@ pub fn cut(text: &str) -> String {
     let text = text.strip_prefix("bad response: ").unwrap_or(text);
     let text = text.split("Stack trace").next().unwrap_or_default();
     let text = text.split(", The stack trace").next().unwrap_or_default();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = hide_access_keys(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     let mut short: String = line.chars().take(LONGEST).collect();
     if short.len() < line.len() {
         short.push_str("...");
     }
     short
+}
+
+/// Takes out access keys: the server hides only the secret one, in `S3('url', 'access', '[HIDDEN]')`.
+fn hide_access_keys(text: &str) -> String {
+    const HIDDEN: &str = "', '[HIDDEN]'";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(HIDDEN) {
+        let head = before.rsplit_once('\'').map_or("", |(head, _)| head);
+        shown.push_str(head);
+        shown.push_str("'[HIDDEN]");
+        shown.push_str(HIDDEN);
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// The code of a refusal. Numbers as in ClickHouse's ErrorCodes.cpp; not all were seen.
@@ -323,6 +339,8 @@ pub fn code_of(number: i32, text: &str) -> Code {
         608 if text.contains("different definition") => Code::DefinitionDiffers,
         608 | 57 | 82 => Code::TargetNotEmpty,
         253 => Code::ReplicatedPathConflict,
+        // Another BACKUP made its lock in the same moment.
+        499 if text.contains("PreconditionFailed") && text.contains("/.lock") => Code::PathLocked,
         499 if is_about_keys(text) => Code::BadCredentials,
         499 => Code::StorageError,
         201 | 202 | 241 => Code::Busy,
@@ -333,8 +351,8 @@ pub fn code_of(number: i32, text: &str) -> Code {
         192 | 193 | 194 | 516 => Code::BadCredentials,
         600 | 601 | 602 | 604 | 606 => Code::BackupDamaged,
         394 | 735 => Code::Cancelled,
-        // Clusters that are not there.
-        170 | 701 => Code::BadRequest,
+        // Clusters that are not there, and names that are too long together.
+        69 | 170 | 701 => Code::BadRequest,
         // Read-only users, and settings that a profile forbids.
         164 | 452 => Code::AccessDenied,
         // Connections, names of hosts, disks.
@@ -391,6 +409,7 @@ mod tests {
             (608, "because it already contains some data", Code::TargetNotEmpty),
             (499, "S3 exception: `XAdminUserNotFound`", Code::BadCredentials),
             (499, "S3 exception: `NoSuchBucket`", Code::StorageError),
+            (499, "PreconditionFailed Message: .., key backups/q1/.lock", Code::PathLocked),
             (36, "another backup with the same ID", Code::IdConflict),
             (36, "malformed", Code::BadRequest),
             (4242, "is being written already", Code::Internal),
@@ -411,6 +430,17 @@ mod tests {
         assert!(text.ends_with("(BACKUP_ALREADY_EXISTS),"), "{text}");
         assert_eq!(cut(&"й".repeat(2000)).chars().count(), LONGEST + 3);
         assert!(matches!(ServerError::from_text("<html>"), ServerError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn access_keys_are_taken_out_of_texts() {
+        let text = "Backup S3('http://s/b', 'AK1', '[HIDDEN]') builds on S3('http://s/c', 'AK2', \
+                    '[HIDDEN]'): both exist";
+        let hidden = "Backup S3('http://s/b', '[HIDDEN]', '[HIDDEN]') builds on S3('http://s/c', \
+                      '[HIDDEN]', '[HIDDEN]'): both exist";
+        assert_eq!(cut(text), hidden);
+        assert_eq!(cut("S3(kept, 'q') is there"), "S3(kept, 'q') is there");
+        assert_eq!(cut("', '[HIDDEN]'"), "'[HIDDEN]', '[HIDDEN]'");
     }
 
     #[test]

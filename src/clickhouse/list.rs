@@ -244,8 +244,8 @@ impl Query {
         let database = |wanted: &String| match (&entry.operation, &entry.beside) {
             (Some(operation), _) => operation.database == *wanted,
             (None, Some(beside)) => {
-                let name = beside.database.as_str();
-                name == wanted || name.rsplit_once("__bk_").is_some_and(|(base, _)| base == wanted)
+                let wanted = Name::known(wanted);
+                beside.database == wanted || beside.database.is_beside_of(&wanted)
             }
             (None, None) => false,
         };

@@ -9,6 +9,10 @@ use sha2::{Digest, Sha256};
 const LONGEST: usize = 200;
 /// What stands between a name and the operation that keeps something beside it.
 const BESIDE: &str = "__bk_";
+/// Bytes that are added to a name for that.
+const ADDED: usize = BESIDE.len() + 16;
+/// A name's size as a file from which on it is cut for that.
+const LONG: usize = 80;
 /// Databases of the server itself.
 const RESERVED: [&str; 2] = ["system", "information_schema"];
 
@@ -56,7 +60,7 @@ impl Name {
 
     /// The name under which an operation keeps something of its own beside this one.
     pub fn beside(&self, operation: &OperationId) -> Self {
-        Self(format!("{}{BESIDE}{}", self.0, operation.mark()))
+        Self(format!("{}{BESIDE}{}", self.stem(), operation.mark()))
     }
 
     /// The mark of the operation that gave this name, where one did.
@@ -68,6 +72,27 @@ impl Name {
     /// Whether an operation gave this name.
     pub fn is_beside(&self) -> bool {
         is_beside(&self.0)
+    }
+
+    /// Whether an operation gave this name to what it keeps beside `base`.
+    pub fn is_beside_of(&self, base: &Self) -> bool {
+        self.is_beside() && self.0.rsplit_once(BESIDE).is_some_and(|(stem, _)| stem == base.stem())
+    }
+
+    /// As much of a name as can stand before what is added: the server keeps names as files, in which
+    /// most bytes take three, and has a limit for them. A long name gets no longer.
+    fn stem(&self) -> &str {
+        let size = |c: char| match c.is_ascii_alphanumeric() || c == '_' {
+            true => 1,
+            false => 3 * c.len_utf8(),
+        };
+        let whole: usize = self.0.chars().map(size).sum();
+        let (most, mut used) = (whole.max(LONG) - ADDED, 0);
+        let end = self.0.char_indices().find(|(_, c)| {
+            used += size(*c);
+            used > most
+        });
+        &self.0[..end.map_or(self.0.len(), |(at, _)| at)]
     }
 
     /// As it is.
@@ -237,6 +262,14 @@ mod tests {
         assert_eq!(name.beside(&one).mark(), Some(one.mark().as_str()));
         assert_eq!(name.mark(), None);
         assert_ne!(name.beside(&one), name.beside(&two));
+        assert!(name.beside(&one).is_beside_of(&name) && !name.is_beside_of(&name));
+        assert!(!name.beside(&one).is_beside_of(&Name::known("quote")));
+        for long in ["n".repeat(200), "\u{439}".repeat(35)] {
+            let long = Name::parse(&long).expect("a name");
+            let beside = long.beside(&one);
+            assert!(beside.is_beside_of(&long), "{beside}");
+            assert!(beside.as_str().len() <= 200, "{beside}");
+        }
         assert_eq!(one.attempt(3), "a-a3");
         for text in ["", "a b", "a'", "й", &"x".repeat(129)] {
             assert_eq!(OperationId::parse(text), None, "{text:?}");

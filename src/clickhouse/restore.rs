@@ -10,7 +10,7 @@ use super::report::error_of;
 use super::request::RestoreBackup;
 use super::statement::{Command, Transfer, attempt_id};
 use super::waiting::{Ended, error_of_server};
-use super::{Server, ServerError};
+use super::{Server, ServerError, TableRow};
 use crate::journal::{Operation, OperationEnd, OperationStep, Operations, TableCheck};
 
 /// What is not there, or is there already: said twice, the second time is as good.
@@ -67,6 +67,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         able: bool,
         watch: &impl Watch,
     ) -> Result<Look, TaskError> {
+        // First this: what a RESTORE that is done brought must be there when the names are looked at.
+        let sent = self.sent(operation, watch).await?;
         let names = Names::of(operation);
         let database = &names.target.database;
         let found = |answer: Result<Vec<(Name, String)>, ServerError>| {
@@ -90,7 +92,6 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         };
         let identity =
             |name: &Name| rows.iter().find(|row| row.0 == *name).map(|row| row.1.as_str());
-        let sent = self.sent(operation, watch).await?;
         Ok(Look {
             step: operation.step,
             replaces: operation.old.is_some(),
@@ -217,11 +218,11 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         let all = self.patiently(operation, watch, || self.server.tables(database)).await?;
         let all = all.map_err(open)?;
         let restored = match &names.beside.table {
-            Some(beside) => all.into_iter().filter(|row| row.name == *beside).collect(),
+            Some(beside) => with_inner(all, beside),
             None => all,
         };
-        if let (Some(_), [only]) = (&names.beside.table, &restored[..]) {
-            operation.fresh = Some(only.uuid.clone());
+        if let (Some(_), Some(row)) = (&names.beside.table, restored.first()) {
+            operation.fresh = Some(row.uuid.clone());
         }
         let mut checks = Vec::new();
         for row in restored.iter().filter(|row| row.holds_data()) {
@@ -230,8 +231,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                     .patiently(operation, watch, || self.server.check(database, &row.name))
                     .await?
                     .map_err(open)?;
-            let name = if names.beside.table.is_some() { &names.target.table } else { &None };
-            let name = name.as_ref().unwrap_or(&row.name);
+            let beside = names.beside.table.as_ref().filter(|beside| row.name == **beside);
+            let name = beside.and(names.target.table.as_ref()).unwrap_or(&row.name);
             checks.push(TableCheck {
                 table: name.as_str().to_owned(),
                 rows: row.rows.unwrap_or(0),
@@ -376,6 +377,15 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     }
 }
 
+/// A table; behind it, where it is a view that keeps rows in a table of its own, that one.
+fn with_inner(all: Vec<TableRow>, name: &Name) -> Vec<TableRow> {
+    let Some(at) = all.iter().position(|row| row.name == *name) else { return Vec::new() };
+    let inner = format!(".inner_id.{}", all[at].uuid);
+    let (mut found, others): (Vec<_>, _) = all.into_iter().partition(|row| row.name == *name);
+    found.extend(others.into_iter().filter(|row| row.name.as_str() == inner));
+    found
+}
+
 fn live_of(operation: &Operation, identity: Option<&str>) -> Live {
     match (identity, operation.old.as_deref()) {
         (None, None) => Live::AsBefore,
@@ -408,6 +418,11 @@ fn lost(operation: &Operation, look: &Look) -> TaskError {
     match (operation.step, look.sent) {
         (OperationStep::Placing, _) => {
             let message = "the target was replaced by somebody else while the restore worked";
+            TaskError::new(Code::TargetChanged, message)
+        }
+        (_, Sent::Done) => {
+            let message =
+                "the RESTORE is done, and what it brought is gone: somebody else dropped it";
             TaskError::new(Code::TargetChanged, message)
         }
         (_, Sent::Unknown) if operation.attempt > 0 => TaskError::new(

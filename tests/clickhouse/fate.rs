@@ -6,11 +6,11 @@ use crate::rig::Rig;
 use crate::servers::{delete_object, sql};
 
 /// How much is moved, and how fast, bytes a second.
-pub const MEGABYTES: u64 = 4;
+pub const MEGABYTES: u64 = 3;
 /// Slow enough to be met at work.
 pub const SLOW: &str = "2000000";
 /// How long an operation takes so, milliseconds.
-pub const SPAN: u64 = 1700;
+pub const SPAN: u64 = 1300;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,14 +62,22 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The data files of a table in a backup.
-fn data_of(rig: &Rig, backup: &str, table: &str) -> PathBuf {
+/// A data file of a table in a backup. Files that are equal in several are there once.
+fn data_of(rig: &Rig, backup: &str, tables: &[&str]) -> PathBuf {
     let folder = bucket().join("tests").join(&rig.db).join(backup);
-    let part = format!("data/{}/{table}/", rig.db);
-    let all = files(&folder).into_iter();
-    let mut all: Vec<_> = all.filter(|path| path.to_string_lossy().contains(&part)).collect();
-    all.retain(|path| path.ends_with("data.bin"));
-    all.into_iter().next().unwrap_or_else(|| panic!("no data of {table}"))
+    let mut all = files(&folder).into_iter().filter(|path| path.ends_with("data.bin"));
+    let of = |path: &PathBuf| {
+        let part = |table: &&str| format!("data/{}/{table}/", rig.db);
+        tables.iter().map(part).any(|part| path.to_string_lossy().contains(&part))
+    };
+    all.find(of).unwrap_or_else(|| panic!("no data of {tables:?}"))
+}
+
+fn flip(data: &Path) {
+    let mut bytes = std::fs::read(data).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(data, bytes).expect("written");
 }
 
 #[test]
@@ -78,11 +86,7 @@ fn a_flipped_byte_is_found_and_what_was_there_stays() {
     let rig = Rig::new("flipped");
     let path = format!("{}/f", rig.path);
     rig.back_up(&path, &[]);
-    let data = data_of(&rig, "f", "t");
-    let mut bytes = std::fs::read(&data).expect("read");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&data, bytes).expect("written");
+    flip(&data_of(&rig, "f", &["t"]));
     sql(&format!("INSERT INTO {}.t VALUES (9000, 'z')", rig.db));
     for more in [&["--overwrite"][..], &["--overwrite", "--table", "t"]] {
         let damaged = rig.restore(4, &rig.db, &path, more);
@@ -102,7 +106,7 @@ fn a_backup_that_lacks_an_object_is_rolled_back() {
     let rig = Rig::new("lacking");
     let path = format!("{}/l", rig.path);
     rig.back_up(&path, &[]);
-    std::fs::remove_file(data_of(&rig, "l", "t")).expect("removed");
+    std::fs::remove_file(data_of(&rig, "l", &["t"])).expect("removed");
     let failed = rig.restore(5, &rig.db, &path, &["--overwrite"]);
     assert!(failed.stderr.contains("STORAGE_ERROR"), "{failed}");
     assert_eq!(json(&failed)["operation"]["status"], "rolled_back", "{failed}");
@@ -110,5 +114,42 @@ fn a_backup_that_lacks_an_object_is_rolled_back() {
     let other = format!("{}_new", rig.db);
     rig.restore(5, &other, &path, &[]);
     assert_eq!(sql(&format!("EXISTS DATABASE {other}")), "0", "a part was left");
+    rig.require_tidy();
+}
+
+#[test]
+fn rows_behind_a_view_are_checked_too() {
+    let _turn = share();
+    let rig = Rig::new("inner");
+    let path = format!("{}/i", rig.path);
+    rig.back_up(&path, &[]);
+    let other = format!("{}_new", rig.db);
+    let more = ["--table", "seen", "--sourceTable", "mv"];
+    let done = json(&rig.restore(0, &other, &path, &more));
+    assert_eq!(done["operation"]["verify"]["rows"], 1000, "{done}");
+    assert_eq!(sql(&format!("SELECT count() FROM {other}.seen")), "1000");
+    flip(&data_of(&rig, "i", &["mv", "dst"]));
+    let more = ["--table", "again", "--sourceTable", "mv"];
+    let damaged = rig.restore(4, &other, &path, &more);
+    assert!(damaged.stderr.contains("VERIFY_FAILED"), "{damaged}");
+    let left = sql(&format!("SELECT count() FROM system.tables WHERE database = '{other}'"));
+    assert_eq!(left, "2", "the view and its table of before");
+    rig.require_tidy();
+}
+
+#[test]
+fn long_names_are_replaced_as_well() {
+    let _turn = share();
+    let rig = Rig::bare("long");
+    // Each letter is six bytes in the name of a file.
+    let table = "\u{444}".repeat(30);
+    let name = format!("{}.`{table}`", rig.db);
+    sql(&format!("CREATE TABLE {name} (id UInt64) ENGINE = MergeTree ORDER BY id"));
+    sql(&format!("INSERT INTO {name} VALUES (1)"));
+    let (path, more) = (format!("{}/n", rig.path), ["--table", &table]);
+    rig.back_up(&path, &more);
+    sql(&format!("INSERT INTO {name} VALUES (2)"));
+    rig.restore(0, &rig.db, &path, &[&more[..], &["--overwrite"]].concat());
+    assert_eq!(sql(&format!("SELECT count() FROM {name}")), "1");
     rig.require_tidy();
 }

@@ -96,6 +96,9 @@ pub fn bucket() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dev-servers/s3/data/my-bucket")
 }
 
+/// SHA-256 of nothing, which is what a request without a body sends.
+const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// Removes an object as an operator does. What the server keeps beside the file must go, too: else
 /// it takes no new one that must not be there yet.
 pub fn delete_object(key: &str) {
@@ -106,7 +109,8 @@ pub fn delete_object(key: &str) {
     );
     let options = format!(
         "url = \"http://{server}/my-bucket/{key}\"\nrequest = DELETE\naws-sigv4 = \
-         \"aws:amz:us-east-1:s3\"\nuser = \"{access}:{secret}\"\n"
+         \"aws:amz:us-east-1:s3\"\nheader = \"x-amz-content-sha256: {NOTHING}\"\nuser = \
+         \"{access}:{secret}\"\n"
     );
     // On stdin, so that the key is in nobody's list of processes.
     let mut curl = Command::new("curl");

@@ -9,14 +9,14 @@ use crate::servers::{eventually, signal, sql, take, try_sql};
 fn a_large_file_is_not_taken_for_a_standstill() {
     let _turn = take();
     let rig = Rig::new("large");
-    rig.fill(12);
+    rig.fill(8);
     let path = format!("{}/l", rig.path);
-    // About 4 s each, of which system.backups shows nothing.
+    // About 3 s each, of which system.backups shows nothing.
     let slow = ["--maxBackupBandwidth", "3000000", "--clickhouseStall", "1s"];
     rig.back_up(&path, &slow);
     let restored = format!("{}_r", rig.db);
     rig.restore(0, &restored, &path, &slow);
-    assert_eq!(rig.counts(&restored), "1012\t1012\t1012\t1012\t5");
+    assert_eq!(rig.counts(&restored), "1008\t1008\t1008\t1008\t5");
 }
 
 #[test]

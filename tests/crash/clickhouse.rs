@@ -300,3 +300,17 @@ async fn what_fails_is_told_and_put_back() {
         scene.judge(done.end, &format!("{case:?}"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_is_done_between_two_looks_is_no_failure() {
+    for unseen in 0..40 {
+        for (table, replaces) in [(true, true), (true, false), (false, true), (false, false)] {
+            let faults = Faults { unseen, at_once: true, ..Faults::default() };
+            let case = Case { table, replaces, restarted: false, faults };
+            let scene = Scene::new(&case).await;
+            let done = scene.restore().await.unwrap();
+            assert_eq!(done.end, Some(OperationEnd::Succeeded), "{case:?}: {done:?}");
+            scene.judge(done.end, &format!("{case:?}"));
+        }
+    }
+}

@@ -138,6 +138,26 @@ async fn an_id_that_the_server_knows_from_another_journal_gets_a_further_number(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_works_under_the_same_id_at_another_place_is_not_taken_over() {
+    let (server, fuse) = scene();
+    server.world().faults.unseen = 1000;
+    let mut elsewhere = backup();
+    elsewhere.common.place = Place::parse("s3://my-bucket/q2", &Places::default()).unwrap();
+    for (op, request) in [("op", backup()), ("other", elsewhere.clone())] {
+        fuse.set(Some(20));
+        let (manager, op) = (worker(&server, &fuse), id(op));
+        tokio::select! {
+            biased;
+            done = manager.create_backup(&op, &request, &Alone) => panic!("{done:?}"),
+            () = fuse.blown() => fuse.set(None),
+        }
+    }
+    let refused =
+        worker(&server, &fuse).create_backup(&id("op"), &elsewhere, &Alone).await.unwrap();
+    assert_eq!(refused.failure.map(|failure| failure.code).as_deref(), Some("PATH_LOCKED"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_sent_into_a_database_before_the_task_is_ours() {
     for there in [true, false] {
         let (server, fuse) = scene();

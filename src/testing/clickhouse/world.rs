@@ -45,6 +45,8 @@ pub struct Faults {
     pub lose_answer: Option<usize>,
     /// An operation never moves.
     pub stand_still: bool,
+    /// An operation does all of its steps at once.
+    pub at_once: bool,
     /// So many steps of an operation move nothing that system.backups shows.
     pub unseen: u64,
 }
@@ -151,38 +153,42 @@ impl World {
     pub fn tick(&mut self) {
         let ids: Vec<_> = self.operations.keys().cloned().collect();
         for id in ids {
-            let Some((mut operation, Some(work))) = self.operations.get(&id).cloned() else {
-                continue;
-            };
-            if self.faults.stand_still {
-                continue;
-            }
-            self.worked += 1;
-            if self.worked <= self.faults.unseen {
-                continue;
-            }
-            operation.size.files += 1;
-            let (status, left) = match work {
-                Work::Backup { url } => {
-                    if let Some(stored) = self.stored.get_mut(&url) {
-                        stored.finished = true;
-                    }
-                    (Ok(ServerStatus::BackupCreated), None)
-                }
-                Work::Restore { database, tables, done } => {
-                    self.restore_one(database, tables, done)
-                }
-            };
-            match status {
-                Ok(status) => operation.status = status,
-                Err(ServerError::Refused { number, text }) => {
-                    operation.status = ServerStatus::RestoreFailed;
-                    operation.error = format!("Code: {number}. DB::Exception: {text}");
-                }
-                Err(_) => {}
-            }
-            self.operations.insert(id, (operation, left));
+            while self.step(&id) && self.faults.at_once {}
         }
+    }
+
+    /// A step of an operation; false where it did none.
+    fn step(&mut self, id: &str) -> bool {
+        let Some((mut operation, Some(work))) = self.operations.get(id).cloned() else {
+            return false;
+        };
+        if self.faults.stand_still {
+            return false;
+        }
+        self.worked += 1;
+        if self.worked <= self.faults.unseen {
+            return false;
+        }
+        operation.size.files += 1;
+        let (status, left) = match work {
+            Work::Backup { url } => {
+                if let Some(stored) = self.stored.get_mut(&url) {
+                    stored.finished = true;
+                }
+                (Ok(ServerStatus::BackupCreated), None)
+            }
+            Work::Restore { database, tables, done } => self.restore_one(database, tables, done),
+        };
+        match status {
+            Ok(status) => operation.status = status,
+            Err(ServerError::Refused { number, text }) => {
+                operation.status = ServerStatus::RestoreFailed;
+                operation.error = format!("Code: {number}. DB::Exception: {text}");
+            }
+            Err(_) => {}
+        }
+        self.operations.insert(id.to_owned(), (operation, left));
+        true
     }
 
     fn restore_one(
