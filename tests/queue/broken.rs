@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use tokio::sync::watch;
 
 use crate::amqp::{LONGEST, Other, close_connections, ctl, settings, soon, start};
-use crate::servers::{TURN, kill, share, up};
+use crate::servers::{TURN, kill, share, signal, up};
 
 fn dead(body: &str) -> Outgoing {
     Outgoing {
@@ -149,6 +149,29 @@ async fn a_killed_broker_comes_back_with_all_that_it_confirmed() {
         assert!(began.elapsed() < LONGEST, "confirmed messages are missing");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    other.tidy().await;
+}
+
+/// An ack that was only written is none: who says so must have heard an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_is_not_told_of_before_the_broker_has_heard_it() {
+    let _turn = TURN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let wanted = settings("heard");
+    let (rabbit, _stop) = start(&wanted).await;
+    let other = Other::new(&wanted.queue).await;
+    for body in ["first", "second"] {
+        other.put(body, BasicProperties::default()).await;
+    }
+    let first = soon(rabbit.next()).await.expect("a task");
+    let second = soon(rabbit.next()).await.expect("a task");
+    signal("rabbitmq", "STOP");
+    let mut acks = std::pin::pin!(futures_util::future::join(first.ack(), second.ack()));
+    let early = tokio::time::timeout(std::time::Duration::from_secs(1), &mut acks).await;
+    signal("rabbitmq", "CONT");
+    assert!(early.is_err(), "a broker that stands still has heard {early:?}");
+    assert_eq!(soon(acks).await, (true, true));
+    rabbit.close().await;
+    other.await_waiting(&wanted.queue, 0).await;
     other.tidy().await;
 }
 
