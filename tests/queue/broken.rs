@@ -1,10 +1,9 @@
 //! What the traits of the queue promise when RabbitMQ is not well: connections cut, queues deleted,
 //! no room, kill -9.
 
-use deltakeep::queue::rabbit::{Rabbit, RabbitError};
+use deltakeep::queue::rabbit::Rabbit;
 use deltakeep::queue::{Address, Broker, Delivery, Outgoing, Published};
 use lapin::BasicProperties;
-use tokio::sync::watch;
 
 use crate::amqp::{LONGEST, Other, close_connections, ctl, settings, soon, start};
 use crate::servers::{TURN, kill, share, signal, up};
@@ -176,14 +175,32 @@ async fn an_ack_is_not_told_of_before_the_broker_has_heard_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_not_there_yet_is_waited_for_until_the_stop() {
-    let mut wanted = settings("absent");
+async fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let _turn = TURN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let wanted = settings("absent");
+    kill("rabbitmq");
+    let (rabbit, _stop) = start(&wanted).await;
+    assert!(rabbit.trouble().is_some());
+    let reply = async { rabbit.publish(&dead("{}")).await };
+    let up = tokio::task::spawn_blocking(|| up("rabbitmq"));
+    let (_, started) = tokio::join!(reply, up);
+    started.expect("started");
+    well(&rabbit).await;
+    let other = Other::new(&wanted.queue).await;
+    other.put("{}", BasicProperties::default()).await;
+    let task = soon(rabbit.next()).await.expect("a task");
+    assert!(task.ack().await);
+    rabbit.close().await;
+    other.tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_the_waiting_for_a_broker_that_never_comes() {
+    let mut wanted = settings("never");
     wanted.server.port = 9;
-    let (stop, stopped) = watch::channel(false);
-    let starting = tokio::spawn(Rabbit::start(wanted, stopped));
-    tokio::task::yield_now().await;
-    assert!(!starting.is_finished());
-    stop.send_replace(true);
-    let ended = soon(starting).await.expect("no panic").map(drop);
-    assert_eq!(ended, Err(RabbitError::Stopped));
+    let (rabbit, stop) = start(&wanted).await;
+    assert!(soon(rabbit.publish(&dead("{}"))).await.is_err(), "nobody is there");
+    let task = tokio::join!(soon(rabbit.next()), async { stop.send_replace(true) }).0;
+    assert!(task.is_none());
+    soon(rabbit.close()).await;
 }
