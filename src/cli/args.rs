@@ -156,6 +156,12 @@ pub enum Command {
     /// Back ClickHouse up into an object store and restore it, by its own BACKUP and RESTORE
     #[cfg(feature = "clickhouse")]
     Clickhouse(Box<super::clickhouse_options::ClickhouseArgs>),
+    /// Take tasks from RabbitMQ, carry them out and answer them, until a signal comes
+    #[cfg(feature = "queue")]
+    Worker(Box<super::queue_options::WorkerArgs>),
+    /// Send a task to the worker's queue, and wait for its reply where that is asked for
+    #[cfg(feature = "queue")]
+    Send(Box<super::queue_options::SendArgs>),
     /// Look at the settings
     Config {
         /// What to do with them.

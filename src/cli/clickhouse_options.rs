@@ -312,12 +312,35 @@ impl ClickhouseSettings {
     /// [`SettingsError`].
     pub fn check(args: ClickhouseArgs, around: &Surroundings<'_>) -> Result<Self, SettingsError> {
         let ClickhouseArgs { what, means } = args;
+        let ClickhouseMeans { address, policy, patience } = ClickhouseMeans::check(means, around)?;
+        let keys = keys(around)?;
+        let task = task(what, keys.as_ref(), &policy).map_err(ClickhouseOptionError::Task)?;
+        Ok(Self { task, address, keys, patience })
+    }
+}
+
+/// How to get to the server and its object store.
+#[derive(Clone, Debug)]
+pub struct ClickhouseMeans {
+    /// The server.
+    pub address: Address,
+    /// What may be asked of it.
+    pub policy: Policy,
+    /// How long is waited for what.
+    pub patience: Patience,
+}
+
+impl ClickhouseMeans {
+    /// Gives the options their meaning.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn check(means: MeansArgs, around: &Surroundings<'_>) -> Result<Self, SettingsError> {
         let url = means.clickhouse.ok_or(SettingsError::Missing { keyword: "--clickhouse" })?;
         let endpoint = means.s3_endpoint.map(|url| address("--s3Endpoint", &url)).transpose()?;
         if !means.allow_http && endpoint.as_ref().is_some_and(|url| url.starts_with("http://")) {
             return Err(ClickhouseOptionError::Http.into());
         }
-        let keys = keys(around)?;
         let mut policy = Policy { clusters: means.allow_cluster, ..Policy::default() };
         policy.places.endpoint = endpoint;
         policy.places.allow_http = means.allow_http;
@@ -339,8 +362,7 @@ impl ClickhouseSettings {
             authorities: file("--clickhouseCa", means.ca)?.into_iter().collect(),
             identity: cert.zip(key),
         };
-        let task = task(what, keys.as_ref(), &policy).map_err(ClickhouseOptionError::Task)?;
-        Ok(Self { task, address, keys, patience })
+        Ok(Self { address, policy, patience })
     }
 }
 
@@ -426,7 +448,7 @@ fn collections(texts: Vec<String>) -> Result<Vec<Collection>, ClickhouseOptionEr
 }
 
 /// Keys of the object store: both or none.
-fn keys(around: &Surroundings<'_>) -> Result<Option<Keys>, ClickhouseOptionError> {
+pub(super) fn keys(around: &Surroundings<'_>) -> Result<Option<Keys>, ClickhouseOptionError> {
     let (access, other) = ("DELTAKEEP_S3_ACCESS_KEY", "DELTAKEEP_S3_SECRET_KEY");
     match (secret(around, access)?, secret(around, other)?) {
         (Some(access), Some(secret)) => Ok(Some(Keys { access, secret })),
@@ -437,7 +459,7 @@ fn keys(around: &Surroundings<'_>) -> Result<Option<Keys>, ClickhouseOptionError
 }
 
 /// A secret from a variable, or from the file that the variable with `_FILE` names.
-fn secret(
+pub(super) fn secret(
     around: &Surroundings<'_>,
     name: &'static str,
 ) -> Result<Option<Secret>, ClickhouseOptionError> {
@@ -454,7 +476,7 @@ fn secret(
     Ok(Some(Secret::new(text.expose().to_owned())))
 }
 
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ClickhouseOptionError> {
+pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ClickhouseOptionError> {
     let failed = |source| ClickhouseOptionError::File { what, path: path.to_owned(), source };
     std::fs::read(path).map_err(failed)
 }

@@ -168,7 +168,7 @@ fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
 }
 
 /// Commands whose options a file can set: those that several have are the same.
-const SET: [&str; 3] = ["backup_to_kafka", "restore_from_kafka", "clickhouse"];
+const SET: [&str; 4] = ["backup_to_kafka", "restore_from_kafka", "clickhouse", "worker"];
 
 fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
     SET.into_iter().filter_map(|name| command.find_subcommand(name)).flat_map(options)

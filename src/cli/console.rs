@@ -34,6 +34,12 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
+/// Prints a line for people, beside what is said. Whoever listened may be gone, as a worker that
+/// started this process: the run goes on to an orderly end all the same.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 impl Watch for Console {
     fn tell(&self, event: Event) {
         if let Some(line) = self.line(event) {

@@ -43,6 +43,8 @@ pub struct LogGuard {
 pub fn start(verbose: u8, file: Option<&Path>) -> Result<LogGuard, LoggingError> {
     let (writer, guard) = file.map(open).transpose()?.unzip();
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+    // Its own complaint about a closed stderr would end the process.
+    let stderr = stderr.log_internal_errors(false);
     // Colours are for eyes: a journal or a mail would show their codes.
     let stderr = stderr.with_ansi(std::io::stderr().is_terminal());
     let stderr = stderr.with_target(verbose > 1).with_filter(filter(verbose));
@@ -82,5 +84,10 @@ fn filter(verbose: u8) -> Targets {
         2 => (Level::DEBUG, Level::INFO),
         _ => (Level::TRACE, Level::DEBUG),
     };
-    Targets::new().with_default(LevelFilter::from(others)).with_target("deltakeep", own)
+    // The client of RabbitMQ warns of messages that come back by quoting them, with the secrets of
+    // tasks, and what it has to say about lost connections is said by us.
+    Targets::new()
+        .with_default(LevelFilter::from(others))
+        .with_target("lapin", LevelFilter::OFF)
+        .with_target("deltakeep", own)
 }

@@ -19,11 +19,17 @@ pub mod kafka_options;
 pub mod logging;
 mod metrics;
 mod progress;
+#[cfg(feature = "queue")]
+mod queue_commands;
+#[cfg(feature = "queue")]
+pub mod queue_options;
 mod report;
 pub mod restore_args;
 mod restore_console;
 pub mod restore_settings;
 pub mod resume;
+#[cfg(feature = "queue")]
+mod served;
 pub mod settings;
 mod settings_error;
 mod signals;
@@ -67,7 +73,7 @@ fn ended(done: Result<(), Failure>, output: Output) -> std::process::ExitCode {
 /// People read stderr; programs that asked for JSON get their one document all the same.
 fn tell_failure(failure: &Failure, output: Output) {
     let Failure { code, message, next } = failure;
-    eprintln!("deltakeep: {message}\nnext: {next}");
+    console::note(&format!("deltakeep: {message}\nnext: {next}"));
     // A check that was found wanting has printed its document already.
     if output == Output::Json && !console::has_said() {
         let failure = serde_json::json!({ "code": *code as u8, "message": message, "next": next });

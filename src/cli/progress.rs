@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Output;
+use super::console::note;
 use super::stores::{self, Status};
 use crate::backup::{self, Event};
-use crate::model::DeltaDate;
+use crate::model::{DeltaDate, RunId};
 use crate::restore;
 
 /// Without a terminal a line is printed so often.
@@ -82,7 +83,7 @@ impl Progress {
             bar.set_message(inner.text());
         } else if inner.printed.elapsed() >= EVERY {
             inner.printed = Instant::now();
-            eprintln!("{}", if self.json { inner.json() } else { inner.text() });
+            note(&if self.json { inner.json() } else { inner.text() });
         }
     }
 
@@ -103,17 +104,30 @@ fn bar() -> ProgressBar {
 
 impl backup::Watch for Progress {
     fn tell(&self, event: Event) {
+        if let Event::Started { run, resumed, .. } = &event {
+            self.begun(*run, *resumed);
+        }
         self.count(|inner| inner.take(event));
     }
 }
 
 impl restore::Watch for Progress {
     fn tell(&self, event: restore::Event) {
+        if let restore::Event::Started { run, resumed, .. } = &event {
+            self.begun(*run, *resumed);
+        }
         self.count(|inner| inner.take_restored(event));
     }
 }
 
 impl Progress {
+    /// The first line for programs: from here on the run is in its journal, and `resume` finds it.
+    fn begun(&self, run: RunId, resumed: bool) {
+        if self.json {
+            note(&serde_json::json!({ "run": run.to_string(), "resumed": resumed }).to_string());
+        }
+    }
+
     /// Counts, shows, and keeps the status file; `step` tells whether it is worth renewing at once.
     fn count(&self, step: impl FnOnce(&mut Inner) -> bool) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

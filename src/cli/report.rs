@@ -15,6 +15,8 @@ use crate::deliver::SinkError;
 use crate::extract::SourceError;
 use crate::journal::JournalError;
 use crate::kafka::FailureKind;
+#[cfg(feature = "queue")]
+use crate::queue::rabbit::RabbitError;
 
 pub use drill::{of_drill, of_verdict};
 pub use restore::of_restore;
@@ -167,6 +169,24 @@ pub fn of_task(error: &TaskError, stopped: Option<Signal>) -> Failure {
         (Some(_), None) | (None, _) => code_of_task(error.code),
     };
     Failure { code, message: error.to_string(), next }
+}
+
+/// The failure of RabbitMQ.
+#[cfg(feature = "queue")]
+pub fn of_rabbit(error: &RabbitError) -> Failure {
+    let (code, next) = match error {
+        RabbitError::Unreachable { .. } => {
+            (ExitCode::Refused, "the same command again, once RabbitMQ answers")
+        }
+        RabbitError::Refused { .. } => (
+            ExitCode::Refused,
+            "the same command with another user, password or virtual host, or with more rights",
+        ),
+        RabbitError::Missing { .. } => (ExitCode::Refused, "the same command with --declare"),
+        RabbitError::Name => (ExitCode::Usage, "the same command with another --queue"),
+        RabbitError::Stopped => (ExitCode::Terminated, "the same command again"),
+    };
+    Failure { code, message: error.to_string(), next: next.to_owned() }
 }
 
 /// What to type next; a hint names fields of a task where a keyword is not much else.

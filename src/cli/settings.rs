@@ -82,6 +82,12 @@ pub enum Task {
     /// Back ClickHouse up or restore it.
     #[cfg(feature = "clickhouse")]
     Clickhouse(Box<super::clickhouse_options::ClickhouseSettings>),
+    /// Take tasks from a queue.
+    #[cfg(feature = "queue")]
+    Worker(Box<super::queue_options::WorkerSettings>),
+    /// Send a task to a queue.
+    #[cfg(feature = "queue")]
+    Send(Box<super::queue_options::SendSettings>),
     /// Print the settings.
     ConfigShow,
     /// Print completions of a shell.
@@ -305,6 +311,14 @@ fn task(
             Task::TopicShow(TopicSettings::read(&args)?)
         }
         Command::Verify(args) => Task::Verify(VerifySettings::read(&args, against)?),
+        #[cfg(feature = "queue")]
+        Command::Worker(args) => {
+            Task::Worker(Box::new(super::queue_options::WorkerSettings::check(*args, around)?))
+        }
+        #[cfg(feature = "queue")]
+        Command::Send(args) => {
+            Task::Send(Box::new(super::queue_options::SendSettings::check(*args, around)?))
+        }
         #[cfg(feature = "clickhouse")]
         Command::Clickhouse(args) => Task::Clickhouse(Box::new(
             super::clickhouse_options::ClickhouseSettings::check(*args, around)?,

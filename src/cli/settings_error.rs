@@ -37,6 +37,10 @@ pub enum SettingsError {
         /// Where it came from.
         from: &'static str,
     },
+    /// An option about the queue.
+    #[cfg(feature = "queue")]
+    #[error(transparent)]
+    Queue(#[from] super::queue_options::QueueOptionError),
     /// An option about ClickHouse.
     #[cfg(feature = "clickhouse")]
     #[error(transparent)]
@@ -140,6 +144,8 @@ impl From<SettingsError> for Failure {
                 "--deltaFrom 5 --delta 7 for the deltas 5, 6 and 7".to_owned()
             }
             SettingsError::Age { .. } => "deltakeep status --maxAge 26h".to_owned(),
+            #[cfg(feature = "queue")]
+            SettingsError::Queue(_) => "deltakeep worker --help, or send --help".to_owned(),
             #[cfg(feature = "clickhouse")]
             SettingsError::Clickhouse(_) => "deltakeep clickhouse --help".to_owned(),
             SettingsError::NoState => "the command again with --stateDir PATH".to_owned(),

@@ -11,6 +11,10 @@ const CREDENTIALS: &str = "credentials";
 /// Longest value of an option, bytes.
 const LONGEST: usize = 4096;
 
+/// What a connection string or a setting of a client begins a secret with: words of a command are
+/// seen by others of the host, and are written down.
+const SECRET: [&str; 3] = ["password=", "secret=", "token="];
+
 /// How an option takes its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -126,6 +130,11 @@ fn one(field: &str, value: Value) -> Result<String, TaskError> {
     if text.len() > LONGEST || text.contains('\0') {
         return Err(wrong(field, format_args!("at most {LONGEST} bytes without NUL are wanted")));
     }
+    let lower = text.to_lowercase();
+    if SECRET.iter().any(|name| lower.contains(name)) {
+        let text = format!("{field}: a secret has no place here; name {CREDENTIALS} of the worker");
+        return Err(TaskError::new(Code::ForbiddenTarget, text));
+    }
     Ok(text)
 }
 
@@ -181,6 +190,7 @@ mod tests {
             (r#"{"--topic": "x"}"#, Code::UnknownField, "\"--topic\" is not known"),
             (r#"{"topic": ["x"]}"#, Code::BadRequest, "topic: a text or a number"),
             (r#"{"topic": "a\u0000b"}"#, Code::BadRequest, "topic: at most"),
+            (r#"{"topic": "h:1/d?Password=caNary"}"#, Code::ForbiddenTarget, "topic: a secret has"),
             (r#"{"dryRun": "yes"}"#, Code::BadRequest, "dryRun: true or false"),
             (r#"{"dryRun": true, "dry-run": true}"#, Code::BadRequest, "dryRun: is there under"),
             ("[]", Code::BadRequest, "the payload is no object"),
@@ -189,6 +199,7 @@ mod tests {
             let error = read_one(payload).expect_err(payload);
             assert_eq!(error.code, code, "{payload}: {error}");
             assert!(error.message.starts_with(text), "{payload}: {error}");
+            assert!(!error.message.contains("caNary"), "{error}");
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod answering;
 pub mod ask;
+pub mod child;
 pub mod command;
 pub mod counts;
 pub mod decide;
@@ -13,6 +14,7 @@ mod ledger;
 pub mod limits;
 pub mod mask;
 mod operation;
+pub mod rabbit;
 pub mod reply;
 mod running;
 mod taking;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-static TURN: RwLock<()> = RwLock::new(());
+pub static TURN: RwLock<()> = RwLock::new(());
 
 /// A setting from the environment; without it the test fails, it is never skipped.
 pub fn setting(variable: &str) -> String {

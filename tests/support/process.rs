@@ -135,6 +135,22 @@ impl Process {
         read(&self.output.with_extension("out"))
     }
 
+    /// What stderr holds so far.
+    pub fn stderr(&self) -> String {
+        read(&self.output.with_extension("err"))
+    }
+
+    /// Waits until stderr holds this text.
+    pub fn await_stderr(&mut self, text: &str) {
+        let began = Instant::now();
+        while !self.stderr().contains(text) {
+            let ended = self.child.try_wait().expect("its status");
+            let late = began.elapsed() > LONGEST;
+            assert!(ended.is_none() && !late, "no {text:?} before {ended:?}: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until so many lines of stdout hold this text, the process ends, or the time is over.
     pub fn meet_line(&mut self, text: &str, nth: usize, within: Duration) {
         let began = Instant::now();

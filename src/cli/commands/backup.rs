@@ -12,7 +12,7 @@ use crate::catalog::cache::CacheFile;
 use crate::cli::args::{Delivery, OnUnfinished, Output};
 use crate::cli::commands::{Stop, draft, listen};
 use crate::cli::connect::Connection;
-use crate::cli::console::{Console, say};
+use crate::cli::console::{Console, note, say};
 use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::kafka_options::Brokers;
 use crate::cli::progress::{Progress, now};
@@ -306,7 +306,7 @@ async fn execute(job: &Job, stop: &Stop) -> Result<Summary, Failure> {
     let watch = Several(vec![watchers(job, false), progress.clone()]);
     let backup = open(job, stop, Arc::new(watch))?;
     if job.output == Output::Text {
-        eprintln!("journal {}", job.path.display());
+        note(&format!("journal {}", job.path.display()));
     }
     let all_new = backup.unfinished().map_or(job.shape.asked, |(_, shape)| shape.asked).is_none();
     let done = tokio::select! {

@@ -105,6 +105,14 @@ impl Commands<'_> {
         SledOperations::slots(self.dir, &self.settings.address.url)
     }
 
+    /// Stores that remember something: those of commands, and the worker's.
+    fn stores(&self) -> Vec<PathBuf> {
+        let mut stores = self.slots();
+        stores.push(SledOperations::of_worker(self.dir, &self.settings.address.url));
+        stores.retain(|path| path.exists());
+        stores
+    }
+
     /// The manager whose store remembers this operation, else one with a store that nobody uses.
     fn manager_for(&self, id: &OperationId) -> Result<Manager, Failure> {
         match self.store_of(id)? {
@@ -128,7 +136,7 @@ impl Commands<'_> {
     /// The store that remembers an operation.
     fn store_of(&self, id: &OperationId) -> Result<Option<SledOperations>, Failure> {
         let remembers = |all: &[Operation]| all.iter().any(|known| known.id == id.as_str());
-        for path in self.slots().into_iter().filter(|path| path.exists()) {
+        for path in self.stores() {
             match SledOperations::open(&path) {
                 Ok(store) if remembers(&store.all()?) => return Ok(Some(store)),
                 Ok(_) => {}
@@ -146,7 +154,7 @@ impl Commands<'_> {
     /// Everything that the stores of this server remember, those of other processes included.
     fn remembered(&self) -> Result<Vec<Operation>, Failure> {
         let mut all = Vec::new();
-        for path in self.slots().into_iter().filter(|path| path.exists()) {
+        for path in self.stores() {
             match SledOperations::open(&path) {
                 Ok(store) => all.extend(store.all()?),
                 Err(JournalError::InUse { .. }) => all.extend(SledOperations::told(&path)?),

@@ -14,7 +14,7 @@ use super::backup::{self, remember_brokers, remembered_connection, still_resumab
 use super::{Stop, listen};
 use crate::cli::args::{OnUnfinished, Output};
 use crate::cli::connect::Connection;
-use crate::cli::console::say;
+use crate::cli::console::{note, say};
 use crate::cli::drill_console::DrillConsole;
 use crate::cli::drill_files::Files;
 use crate::cli::drill_settings::DrillSettings;
@@ -261,7 +261,7 @@ impl Job {
         let watch = Watchers { console, progress: progress.clone() };
         let engine = self.open(stop, Arc::new(watch), shape.report.map(PathBuf::from))?;
         if self.output == Output::Text {
-            eprintln!("journal {}", self.path.display());
+            note(&format!("journal {}", self.path.display()));
         }
         let done = tokio::select! {
             done = engine.execute() => done,

@@ -16,10 +16,14 @@ mod gaps;
 mod pages;
 mod restore;
 mod restored;
+#[cfg(feature = "queue")]
+mod send;
 mod show;
 mod topic;
 mod unlock;
 mod verify;
+#[cfg(feature = "queue")]
+mod worker;
 
 use std::path::Path;
 
@@ -116,6 +120,10 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         Task::Unlock(asked) => block_on(unlock::unlock(dir, asked)),
         #[cfg(feature = "clickhouse")]
         Task::Clickhouse(asked) => block_on(clickhouse::clickhouse(dir, output, *asked)),
+        #[cfg(feature = "queue")]
+        Task::Worker(asked) => block_on(worker::worker(dir, *asked)),
+        #[cfg(feature = "queue")]
+        Task::Send(asked) => block_on(send::send(output, *asked)),
         #[cfg(feature = "sandbox")]
         Task::Sandbox(args) => block_on(async {
             crate::sandbox::run(*args).await.map_err(|error| Failure {

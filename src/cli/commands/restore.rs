@@ -13,7 +13,7 @@ use super::backup::{remember_brokers, remembered_connection, still_resumable};
 use super::{Stop, listen, restored};
 use crate::cli::args::{OnUnfinished, Output};
 use crate::cli::connect::Connection;
-use crate::cli::console::say;
+use crate::cli::console::{note, say};
 use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::progress::{Progress, now};
 use crate::cli::report;
@@ -289,7 +289,7 @@ pub(super) async fn execute(
     let watch = Several(vec![watch, progress.clone()]);
     let engine = job.open(stop, Arc::new(watch))?;
     if job.output == Output::Text {
-        eprintln!("journal {}", job.path.display());
+        note(&format!("journal {}", job.path.display()));
     }
     let done = tokio::select! {
         done = engine.execute() => done,

@@ -58,14 +58,16 @@ impl SledOperations {
         SledTasks::of(self.store.clone())
     }
 
+    /// The store of the worker of a server: one, whatever it works on at once.
+    pub fn of_worker(state_dir: &Path, server: &str) -> PathBuf {
+        path_of(state_dir, server, "worker")
+    }
+
     /// The stores of a server below the state directory, and one more that there is not yet.
     pub fn slots(state_dir: &Path, server: &str) -> Vec<PathBuf> {
-        let hash = Sha256::digest(server);
-        let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = state_dir.join("clickhouse");
         let mut slots = Vec::new();
         for slot in 0..SLOTS {
-            slots.push(folder.join(format!("{hash}.{slot}")));
+            slots.push(path_of(state_dir, server, &slot.to_string()));
             if !slots.last().is_some_and(|path| path.exists()) {
                 break;
             }
@@ -98,6 +100,12 @@ impl SledOperations {
         })?;
         write_status(self.store.path(), &json)
     }
+}
+
+fn path_of(state_dir: &Path, server: &str, whose: &str) -> PathBuf {
+    let hash = Sha256::digest(server);
+    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    state_dir.join("clickhouse").join(format!("{hash}.{whose}"))
 }
 
 impl Operations for SledOperations {
