@@ -196,8 +196,8 @@ struct SizedRow {
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct BesideRow {
-    database: String,
-    name: String,
+    base: String,
+    given: String,
 }
 
 #[derive(clickhouse::Row, serde::Deserialize)]
@@ -259,15 +259,15 @@ impl Server for ClickhouseServer {
     }
 
     async fn beside(&self) -> Result<Vec<Object>, ServerError> {
-        let text = "SELECT name AS database, '' AS name FROM system.databases WHERE \
-                    match(name, '__bk_[0-9a-f]{16}$') UNION ALL SELECT database, name FROM \
-                    system.tables WHERE match(name, '__bk_[0-9a-f]{16}$')"
+        let text = "SELECT name AS base, '' AS given FROM system.databases WHERE \
+                    match(name, '__bk_[0-9a-f]{16}$') UNION ALL SELECT database AS base, \
+                    name AS given FROM system.tables WHERE match(name, '__bk_[0-9a-f]{16}$')"
             .to_owned();
         let rows: Vec<BesideRow> =
             self.rows(&Statement { text, ..Statement::default() }, QUESTION).await?;
         let object = |row: BesideRow| Object {
-            database: Name::known(row.database),
-            table: (!row.name.is_empty()).then(|| Name::known(row.name)),
+            database: Name::known(row.base),
+            table: (!row.given.is_empty()).then(|| Name::known(row.given)),
         };
         Ok(rows.into_iter().map(object).collect())
     }

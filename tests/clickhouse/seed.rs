@@ -71,6 +71,17 @@ fn operations_are_listed_and_told_of_by_the_journal_and_the_server() {
         let second = list(&["--limit", "1", "--cursor", &cursor]);
         assert_ne!(first["operations"][0]["id"], second["operations"][0]["id"]);
     }
+    // So is what another journal's operation keeps beside a name; it is orphaned.
+    let (beside, table) = (format!("{}__bk_0123456789abcdef", rig.db), "t__bk_00000000deadbeef");
+    sql(&format!("CREATE DATABASE {beside}"));
+    sql(&format!("CREATE TABLE {}.{table} (a Int8) ENGINE = MergeTree ORDER BY a", rig.db));
+    let orphans = list(&["--status", "orphaned", "--database", &rig.db]);
+    sql(&format!("DROP DATABASE {beside}"));
+    sql(&format!("DROP TABLE {}.{table}", rig.db));
+    let entries = orphans["operations"].as_array().expect("a list");
+    let mut ids: Vec<_> = entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [beside.as_str(), table], "{orphans}");
     let got = rig.run(&["clickhouse", "--output", "json", "get-backup", &id]);
     let operation = &json(&got)["operation"];
     assert_eq!((&operation["status"], &operation["final"]), (&"succeeded".into(), &true.into()));

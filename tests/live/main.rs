@@ -19,6 +19,7 @@ mod older_tool_shape;
 mod operator;
 mod parts;
 #[path = "../support/process.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
 mod process;
 #[path = "../support/random_history.rs"]
 mod random_history;

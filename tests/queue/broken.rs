@@ -1,13 +1,12 @@
 //! What the traits of the queue promise when RabbitMQ is not well: connections cut, queues deleted,
 //! no room, kill -9.
 
-use deltakeep::queue::rabbit::{Rabbit, RabbitError};
+use deltakeep::queue::rabbit::Rabbit;
 use deltakeep::queue::{Address, Broker, Delivery, Outgoing, Published};
 use lapin::BasicProperties;
-use tokio::sync::watch;
 
 use crate::amqp::{LONGEST, Other, close_connections, ctl, settings, soon, start};
-use crate::servers::{TURN, kill, share, up};
+use crate::servers::{TURN, kill, share, signal, up};
 
 fn dead(body: &str) -> Outgoing {
     Outgoing {
@@ -152,15 +151,56 @@ async fn a_killed_broker_comes_back_with_all_that_it_confirmed() {
     other.tidy().await;
 }
 
+/// An ack that was only written is none: who says so must have heard an answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_not_there_yet_is_waited_for_until_the_stop() {
-    let mut wanted = settings("absent");
+async fn an_ack_is_not_told_of_before_the_broker_has_heard_it() {
+    let _turn = TURN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let wanted = settings("heard");
+    let (rabbit, _stop) = start(&wanted).await;
+    let other = Other::new(&wanted.queue).await;
+    for body in ["first", "second"] {
+        other.put(body, BasicProperties::default()).await;
+    }
+    let first = soon(rabbit.next()).await.expect("a task");
+    let second = soon(rabbit.next()).await.expect("a task");
+    signal("rabbitmq", "STOP");
+    let mut acks = std::pin::pin!(futures_util::future::join(first.ack(), second.ack()));
+    let early = tokio::time::timeout(std::time::Duration::from_secs(1), &mut acks).await;
+    signal("rabbitmq", "CONT");
+    assert!(early.is_err(), "a broker that stands still has heard {early:?}");
+    assert_eq!(soon(acks).await, (true, true));
+    rabbit.close().await;
+    other.await_waiting(&wanted.queue, 0).await;
+    other.tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let _turn = TURN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let wanted = settings("absent");
+    kill("rabbitmq");
+    let (rabbit, _stop) = start(&wanted).await;
+    assert!(rabbit.trouble().is_some());
+    let reply = async { rabbit.publish(&dead("{}")).await };
+    let up = tokio::task::spawn_blocking(|| up("rabbitmq"));
+    let (_, started) = tokio::join!(reply, up);
+    started.expect("started");
+    well(&rabbit).await;
+    let other = Other::new(&wanted.queue).await;
+    other.put("{}", BasicProperties::default()).await;
+    let task = soon(rabbit.next()).await.expect("a task");
+    assert!(task.ack().await);
+    rabbit.close().await;
+    other.tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_the_waiting_for_a_broker_that_never_comes() {
+    let mut wanted = settings("never");
     wanted.server.port = 9;
-    let (stop, stopped) = watch::channel(false);
-    let starting = tokio::spawn(Rabbit::start(wanted, stopped));
-    tokio::task::yield_now().await;
-    assert!(!starting.is_finished());
-    stop.send_replace(true);
-    let ended = soon(starting).await.expect("no panic").map(drop);
-    assert_eq!(ended, Err(RabbitError::Stopped));
+    let (rabbit, stop) = start(&wanted).await;
+    assert!(soon(rabbit.publish(&dead("{}"))).await.is_err(), "nobody is there");
+    let task = tokio::join!(soon(rabbit.next()), async { stop.send_replace(true) }).0;
+    assert!(task.is_none());
+    soon(rabbit.close()).await;
 }

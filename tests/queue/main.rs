@@ -4,6 +4,7 @@
 
 #![cfg(feature = "queue")]
 #![expect(clippy::expect_used, reason = "a failing test may panic")]
+#![expect(clippy::await_holding_lock, reason = "each test has a runtime of its own, and waits")]
 
 mod adapter;
 mod amqp;

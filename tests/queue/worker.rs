@@ -271,6 +271,7 @@ fn no_secret_of_a_task_or_a_login_is_seen_anywhere() {
     let done = desk.stop(worker);
     let dead = desk.dead();
     assert_eq!(dead.len(), 1, "{dead:?}");
+    assert!(!sent.stderr.contains("returned"), "the client library quotes the task: {sent}");
     let said = format!("{argv}{replies:?}{dead:?}{done}{sent}");
     let canaries =
         [secret.as_str(), &password, "wr0ng-caNary-secret", "unused-caNary-of-the-environment"];

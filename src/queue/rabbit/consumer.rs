@@ -68,7 +68,7 @@ pub(super) struct Session {
 pub(super) struct Consuming {
     pub settings: Arc<Settings>,
     pub names: Arc<Names>,
-    pub tasks: mpsc::Sender<RabbitDelivery>,
+    pub tasks: mpsc::UnboundedSender<RabbitDelivery>,
     /// None while tasks come, else why not.
     pub trouble: watch::Sender<Option<String>>,
     pub stop: watch::Receiver<bool>,
@@ -158,7 +158,7 @@ impl Consuming {
                     session.cancel().await;
                 }
                 came = session.consumer.next(), if !stopped => match came {
-                    Some(Ok(delivery)) => self.hand_on(delivery, &session).await,
+                    Some(Ok(delivery)) => self.hand_on(delivery, &session),
                     Some(Err(error)) => break Some(error.to_string()),
                     None => break Some("the broker cancelled the consumer".to_owned()),
                 },
@@ -168,13 +168,12 @@ impl Consuming {
         reason
     }
 
-    async fn hand_on(&self, mut came: lapin::message::Delivery, session: &Session) {
+    fn hand_on(&self, mut came: lapin::message::Delivery, session: &Session) {
         let message = message(&mut came);
         let (acker, verdicts) = (came.acker, session.verdicts.clone());
         let decided = false.into();
-        // The channel has room for all that the broker may send unacknowledged. A worker that is
-        // gone wants nothing.
-        let _ = self.tasks.send(RabbitDelivery { message, acker, verdicts, decided }).await;
+        // A worker that is gone wants nothing.
+        let _ = self.tasks.send(RabbitDelivery { message, acker, verdicts, decided });
     }
 }
 

@@ -23,7 +23,6 @@ use tokio::task::JoinHandle;
 pub use self::consumer::RabbitDelivery;
 pub use self::server::{AddressError, Server};
 
-use self::backoff::Backoff;
 use self::consumer::{Consuming, Session};
 use self::publisher::Publisher;
 use self::topology::Names;
@@ -89,7 +88,7 @@ pub enum RabbitError {
 pub struct Rabbit(Arc<Inner>);
 
 struct Inner {
-    tasks: Mutex<mpsc::Receiver<RabbitDelivery>>,
+    tasks: Mutex<mpsc::UnboundedReceiver<RabbitDelivery>>,
     publisher: Publisher,
     stop: watch::Receiver<bool>,
     close: watch::Sender<bool>,
@@ -98,11 +97,12 @@ struct Inner {
 }
 
 impl Rabbit {
-    /// Connects and consumes; waits for a broker that does not answer yet. No task comes any more
-    /// once `stop` turns true, but those that came can be acknowledged until [`Rabbit::close`].
+    /// Connects and consumes. A broker that does not answer is asked again later, so that a worker can
+    /// see to its own in the meantime. No task comes any more once `stop` turns true, but those that
+    /// came can be acknowledged until [`Rabbit::close`].
     ///
     /// # Errors
-    /// [`RabbitError`], except that nobody answers.
+    /// [`RabbitError`] where the broker says no, or something is missing.
     pub async fn start(
         settings: Settings,
         stop: watch::Receiver<bool>,
@@ -111,7 +111,9 @@ impl Rabbit {
         let names = Arc::new(names.ok_or(RabbitError::Name)?);
         let settings = Arc::new(settings);
         let (close, closing) = watch::channel(false);
-        let (tasks, coming) = mpsc::channel(usize::from(settings.prefetch).max(1));
+        // The broker sends no more than the prefetch; what waited here when a connection ended must
+        // not be in the way of the next one's.
+        let (tasks, coming) = mpsc::unbounded_channel();
         let nothing_yet = || watch::channel(Some("no connection yet".to_owned()));
         let ((come, coming_trouble), (go, going_trouble)) = (nothing_yet(), nothing_yet());
         let consuming = Consuming {
@@ -124,8 +126,7 @@ impl Rabbit {
         };
         let first = first_session(&consuming, stop.clone()).await?;
         let (publisher, publishing) = publisher::publisher(settings, names, go, closing);
-        let keepers =
-            vec![tokio::spawn(consuming.run(Some(first))), tokio::spawn(publishing.run())];
+        let keepers = vec![tokio::spawn(consuming.run(first)), tokio::spawn(publishing.run())];
         Ok(Self(Arc::new(Inner {
             tasks: Mutex::new(coming),
             publisher,
@@ -151,27 +152,22 @@ impl Rabbit {
     }
 }
 
-/// The first session decides whether there is anything to work with.
+/// The first session decides whether there is anything to work with; none where nobody answers.
 async fn first_session(
     consuming: &Consuming,
     mut stop: watch::Receiver<bool>,
-) -> Result<Session, RabbitError> {
-    let mut backoff = Backoff::default();
-    loop {
-        let opened = tokio::select! {
-            opened = consuming.open() => opened,
-            () = until(&mut stop) => Err(RabbitError::Stopped),
-        };
-        let error = match opened {
-            Err(error @ RabbitError::Unreachable { .. }) => error,
-            decided => return decided,
-        };
-        let wait = backoff.next(Duration::ZERO);
-        tracing::warn!("{error}; asked again in {:.1} s", wait.as_secs_f64());
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = until(&mut stop) => return Err(RabbitError::Stopped),
+) -> Result<Option<Session>, RabbitError> {
+    let opened = tokio::select! {
+        opened = consuming.open() => opened,
+        () = until(&mut stop) => Err(RabbitError::Stopped),
+    };
+    match opened {
+        Ok(session) => Ok(Some(session)),
+        Err(error @ RabbitError::Unreachable { .. }) => {
+            tracing::warn!("{error}; it is asked again");
+            Ok(None)
         }
+        Err(error) => Err(error),
     }
 }
 
