@@ -1,6 +1,7 @@
 //! Where log lines go: to stderr by -v, and into a file by --logFile. Owns the subscriber. Secrets
 //! are not filtered here: they have no Display and a Debug that hides them.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use tracing::Level;
@@ -44,6 +45,8 @@ pub fn start(verbose: u8, file: Option<&Path>) -> Result<LogGuard, LoggingError>
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
     // Its own complaint about a closed stderr would end the process.
     let stderr = stderr.log_internal_errors(false);
+    // Colours are for eyes: a journal or a mail would show their codes.
+    let stderr = stderr.with_ansi(std::io::stderr().is_terminal());
     let stderr = stderr.with_target(verbose > 1).with_filter(filter(verbose));
     // A file is read when something went wrong: it has at least what -v shows.
     let file = writer.map(|writer| {

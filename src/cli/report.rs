@@ -208,7 +208,16 @@ fn next_of_task(code: Code) -> &'static str {
         Code::IdConflict => "the same command with a new --id",
         Code::TargetNotEmpty => "the same command with another target, or --overwrite",
         Code::DefinitionDiffers => "the same command with --overwrite, or another target",
-        Code::CredentialsLost => "the same command again",
+        Code::CredentialsLost | Code::Cancelled => "the same command again",
+        Code::StorageError => {
+            "the same command again, once the object store answers and has the bucket"
+        }
+        Code::ClickhouseUnavailable => "the same command again, once ClickHouse answers",
+        Code::Timeout | Code::Stalled => {
+            "the same command again; look at the object store and its load"
+        }
+        Code::Busy => "the same command again, once the other operation has ended",
+        Code::TargetChanged => "look at what is there now, then the same command with a new --id",
         Code::NotFound => "deltakeep clickhouse list-backups",
         other => other.hint(),
     }

@@ -190,7 +190,9 @@ impl Code {
             Self::TargetChanged => "look at what is there now, then the task again with a new id",
             Self::DefinitionDiffers => "overwrite, or another target",
             Self::ReplicatedPathConflict => "scope database with overwrite, or another target",
-            Self::StorageError => "the task again, once the object store answers",
+            Self::StorageError => {
+                "the task again, once the object store answers and has the bucket"
+            }
             Self::ClickhouseUnavailable => "the task again, once ClickHouse answers",
             Self::Timeout | Self::Stalled => {
                 "the task again; look at the object store and its load"

@@ -225,7 +225,11 @@ impl Server for ClickhouseServer {
     async fn run(&self, command: Command<'_>) -> Result<(), ServerError> {
         let statement = command.render();
         let done = tokio::time::timeout(COMMAND, self.query(&statement).execute()).await;
-        answer(done, COMMAND, &statement)
+        // What cannot be read tells nothing of what was done.
+        answer(done, COMMAND, &statement).map_err(|error| match error {
+            ServerError::Unreadable { reason } => ServerError::Unreachable { reason },
+            error => error,
+        })
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseRow>, ServerError> {
@@ -333,7 +337,13 @@ fn answer<T>(
     done.map_err(|error| {
         let shown = redact(&causes(&error), statement);
         match error {
-            Error::BadResponse(_) => ServerError::from_text(&shown),
+            // Without a number it is of something between, which gave up waiting or never was one.
+            Error::BadResponse(_) => match ServerError::from_text(&shown) {
+                ServerError::Unreadable { reason } => ServerError::Unreachable {
+                    reason: format!("what answers is no ClickHouse: {reason}"),
+                },
+                error => error,
+            },
             Error::Network(_) | Error::TimedOut => ServerError::Unreachable { reason: cut(&shown) },
             _ => ServerError::Unreadable { reason: cut(&shown) },
         }

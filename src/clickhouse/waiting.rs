@@ -39,6 +39,10 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         loop {
             match ask().await {
                 Err(ServerError::Unreachable { reason }) => {
+                    if silent.is_zero() {
+                        let most = self.patience.silence.as_secs();
+                        tracing::warn!(%reason, "no answer; asked again for {most} s at most");
+                    }
                     if silent >= self.patience.silence || watch.is_stopped() {
                         let error = ServerError::Unreachable { reason };
                         return Err(TaskError::from(error).of_open(&open_id(operation)));

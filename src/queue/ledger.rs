@@ -102,15 +102,15 @@ impl<T> Ledger<T> {
         Some(AtWork { ledger: self, key: key.to_owned() })
     }
 
-    /// Waits whether a task comes again: then whoever meets it has it, and none is returned. To be
-    /// called before tasks are taken; the waiting begins with the first poll.
+    /// A task in doubt is waited for: the bell rings when it comes again, and whoever met it has it.
+    /// To be called before tasks are taken.
     pub(super) fn expect(&self, key: &str) -> Arc<Notify> {
         let bell = Arc::new(Notify::new());
         self.memory().at_work.insert(key.to_owned(), Some(bell.clone()));
         bell
     }
 
-    /// Ends the waiting of [`Self::expect`]; none where the task came.
+    /// Ends that waiting and takes the task; none where it came.
     pub(super) fn end_waiting(&self, key: &str, bell: &Arc<Notify>) -> Option<AtWork<'_, T>> {
         let mut memory = self.memory();
         let entry = memory.at_work.get_mut(key)?;

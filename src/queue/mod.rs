@@ -2,6 +2,7 @@
 //! and takes the replies, and [`Runner`], which runs a command of this program. Names no technology;
 //! decides nothing: that is in the files beside it.
 
+mod answering;
 pub mod ask;
 pub mod child;
 pub mod command;

@@ -4,17 +4,15 @@
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::ask::{self, Ask, Heavy, Light};
+use super::ask::{self, Ask, Heavy};
 use super::decide::Meeting;
 use super::envelope::{self, Envelope, Refusal};
 use super::ledger::AtWork;
-use super::mask::mask;
 use super::operation::Origin;
-use super::reply::{self, Answer, Asker};
+use super::reply::Answer;
 use super::ticket::{Ticket, stopped};
 use super::worker::Inner;
 use super::{Address, Broker, Delivery, Message, Outgoing, Published, Runner};
-use crate::clickhouse::report::{of_entry, of_page};
 use crate::clickhouse::{Code, OperationId, Server, TaskError};
 use crate::journal::{Operations, QueueTask, TaskState, Tasks};
 
@@ -62,117 +60,6 @@ where
     fn to_of(&self, message: &Message) -> Result<Option<String>, TaskError> {
         let prefix = self.settings.reply_prefix.as_deref();
         envelope::reply_to(message, &self.settings.queue, prefix)
-    }
-
-    /// A message that is no task: an error reply where somebody waits for one, and what can be kept
-    /// of it is kept elsewhere. All of that comes out the same when it is delivered again.
-    async fn refuse(&self, delivery: &B::Delivery, refusal: &Refusal, to: Option<Option<String>>) {
-        let kind = refusal.kind.as_deref();
-        tracing::warn!(code = %refusal.error.code, "task {} is refused", refusal.task_id);
-        let asker =
-            Asker { task_id: &refusal.task_id, kind, operation: None, meta: refusal.meta.as_ref() };
-        let answer = Answer::failed(&refusal.error);
-        let to = to.flatten();
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && self.bury(delivery.message(), &refusal.error, kind).await
-            && delivery.ack().await
-        {
-            self.meter.ended(kind, answer.outcome(), self.now());
-        }
-    }
-
-    /// Sends a reply that no journal keeps; false where nobody can tell whether it came.
-    async fn reply(
-        &self,
-        message: &Message,
-        to: Option<&str>,
-        asker: Asker<'_>,
-        answer: &Answer,
-    ) -> bool {
-        let Some(to) = reply::address(to, self.settings.results.as_deref()) else { return true };
-        let reply = Outgoing {
-            to,
-            body: answer.body(asker, true).into_bytes(),
-            message_id: Some(reply::final_id(asker.task_id)),
-            correlation_id: message.correlation_id.clone(),
-            reply_to: None,
-            kind: asker.kind.map(str::to_owned),
-            headers: Default::default(),
-        };
-        match self.broker.publish(&reply).await {
-            Ok(Published::Taken) => true,
-            Ok(Published::NoSuchQueue) => {
-                tracing::warn!("nobody takes the reply to task {}", asker.task_id);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "task {} goes back to its queue", asker.task_id);
-                false
-            }
-        }
-    }
-
-    /// Keeps what may be kept of a message; false where nobody can tell whether it is kept.
-    async fn bury(&self, message: &Message, error: &TaskError, kind: Option<&str>) -> bool {
-        let body = mask(&message.body, |kind| ask::is_kind(&self.settings, kind));
-        let headers = [
-            ("code", error.code.as_str()),
-            ("reason", error.message.as_str()),
-            ("worker", self.settings.worker.as_str()),
-        ];
-        let headers = headers.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let dead = Outgoing {
-            to: Address::Dead,
-            body: body.to_string().into_bytes(),
-            message_id: message.message_id.clone(),
-            correlation_id: message.correlation_id.clone(),
-            reply_to: None,
-            kind: kind.map(str::to_owned),
-            headers: headers.into(),
-        };
-        match self.broker.publish(&dead).await {
-            Ok(Published::Taken) => {
-                self.meter.count(|counts| counts.dead += 1);
-                true
-            }
-            Ok(Published::NoSuchQueue) => {
-                tracing::warn!("there is no queue for unreadable tasks; one is not kept");
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// What is answered at once. No journal has it: when it is delivered again it is asked again.
-    async fn answer(
-        &self,
-        delivery: &B::Delivery,
-        envelope: &Envelope,
-        to: Option<String>,
-        light: Light,
-    ) {
-        let _running = self.meter.running(&envelope.kind);
-        let mut operation = None;
-        let found = match light {
-            Light::List(query) => {
-                self.manager.list_backups(&query).await.map(|page| of_page(&page))
-            }
-            Light::Get(id) => {
-                let found = self.manager.get_backup(&id).await.map(|entry| of_entry(&entry));
-                operation = Some(id);
-                found
-            }
-        };
-        let answer = match found {
-            Ok(result) => Answer::done(result),
-            Err(error) => Answer::failed(&error),
-        };
-        let asker = asker(envelope, operation.as_ref());
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && delivery.ack().await
-        {
-            self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
-        }
     }
 
     /// A task that is worked on, if it is to be.
@@ -344,41 +231,6 @@ where
         }
     }
 
-    /// The same final reply, to whoever asks this time.
-    async fn repeat(&self, delivery: &B::Delivery, known: Option<QueueTask>, to: Option<String>) {
-        let message = delivery.message();
-        let again = known.map(|known| QueueTask {
-            reply_to: to,
-            correlation_id: message.correlation_id.clone(),
-            ..known
-        });
-        let reply = again.and_then(|task| reply::of_task(&task, self.settings.results.as_deref()));
-        let sent = match &reply {
-            Some(reply) => self.broker.publish(reply).await.is_ok(),
-            None => true,
-        };
-        if sent {
-            delivery.ack().await;
-        }
-    }
-
-    async fn answer_error(
-        &self,
-        delivery: &B::Delivery,
-        envelope: &Envelope,
-        to: Option<String>,
-        id: &OperationId,
-        error: &TaskError,
-    ) {
-        let answer = Answer::failed(error);
-        let asker = asker(envelope, Some(id));
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && delivery.ack().await
-        {
-            self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
-        }
-    }
-
     /// A task that was taken too often: whoever took it died of it.
     async fn end_poison(
         &self,
@@ -393,14 +245,5 @@ where
         if self.bury(delivery.message(), &error, Some(&envelope.kind)).await {
             ticket.settle(&Answer::failed(&error)).await;
         }
-    }
-}
-
-fn asker<'a>(envelope: &'a Envelope, operation: Option<&'a OperationId>) -> Asker<'a> {
-    Asker {
-        task_id: &envelope.task_id,
-        kind: Some(&envelope.kind),
-        operation: operation.map(OperationId::as_str),
-        meta: envelope.meta.as_ref(),
     }
 }

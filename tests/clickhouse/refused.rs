@@ -32,6 +32,12 @@ fn wrong_keys_and_missing_things_have_their_codes() {
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 3, "BAD_CREDENTIALS");
     rig.set("DELTAKEEP_CLICKHOUSE_PASSWORD", "wrong");
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 3, "BAD_CREDENTIALS");
+    let store = rig.unset("DELTAKEEP_S3_ENDPOINT");
+    rig.set("DELTAKEEP_CLICKHOUSE", &store);
+    let stranger = rig.run(&["clickhouse", "list-backups"]);
+    assert_eq!(stranger.code, Some(5), "{stranger}");
+    assert!(stranger.stderr.contains("what answers is no ClickHouse"), "{stranger}");
+    rig.set("DELTAKEEP_S3_ENDPOINT", &store);
     rig.set("DELTAKEEP_CLICKHOUSE", "http://127.0.0.1:1");
     refused(&rig, &rig.words("create-backup", &rig.db, &next, &[]), 5, "CLICKHOUSE_UNAVAILABLE");
 }
