@@ -63,8 +63,7 @@ async fn accept(stores: &Stores, sender: &mut Sender, rounds: usize) -> (Worker,
                 require(&sender.reply().await, "accepted");
                 round[kind].push(began.elapsed().as_secs_f64() * 1e3);
                 if kind == 0 {
-                    known = sender.reply().await;
-                    require(&known, "succeeded");
+                    known = last(sender).await;
                 }
                 stores.settled().await;
             }
@@ -147,6 +146,17 @@ async fn idle(worker: &Worker) {
     line("memory, MiB", format!("{mib:.1}"), "   claim: under 40");
     line("processor, ms a second", format!("{cpu:.1}"), "");
     line("wake-ups a second", format!("{wakes:.1}"), "");
+}
+
+/// The final reply; what is told of progress comes before it.
+async fn last(sender: &mut Sender) -> Value {
+    loop {
+        let reply = sender.reply().await;
+        if reply["final"] == true {
+            require(&reply, "succeeded");
+            return reply;
+        }
+    }
 }
 
 fn require(reply: &Value, status: &str) {

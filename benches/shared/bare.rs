@@ -118,8 +118,9 @@ impl Drop for Bare {
 }
 
 impl Bare {
-    /// Begins the BACKUP that a task asks for.
+    /// Begins the BACKUP that a task asks for, on a queue that it makes.
     pub async fn backups(stores: &Stores, queue: &str) -> Self {
+        stores.declare(queue).await;
         let stores_of = Arc::new(stores.clone());
         Self::start(stores, queue, move |task: Value| {
             let stores = stores_of.clone();
@@ -131,12 +132,13 @@ impl Bare {
         .await
     }
 
-    /// Answers without doing anything.
+    /// Answers without doing anything, on a queue that it makes.
     pub async fn echo(stores: &Stores, queue: &str) -> Self {
+        stores.declare(queue).await;
         Self::answers(stores, queue, json!({ "status": "accepted" })).await
     }
 
-    /// Answers every task alike.
+    /// Answers every task that is in a queue alike.
     pub async fn answers(stores: &Stores, queue: &str, answer: Value) -> Self {
         let answer = Arc::new(answer);
         Self::start(stores, queue, move |_| {
@@ -151,7 +153,6 @@ impl Bare {
         F: Fn(Value) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Value> + Send + 'static,
     {
-        stores.declare(queue).await;
         let (connection, channel) = channel(stores).await;
         channel.basic_qos(CONCURRENCY, BasicQosOptions::default()).await.expect("a prefetch");
         let options = BasicConsumeOptions::default();
