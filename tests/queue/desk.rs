@@ -44,8 +44,13 @@ impl Desk {
 
     /// Starts a worker and waits until it takes tasks.
     pub fn worker(&self, words: &[&str]) -> Process {
+        self.worker_of("state", words)
+    }
+
+    /// The same with a state directory of this name.
+    pub fn worker_of(&self, state: &str, words: &[&str]) -> Process {
         let words = [&["worker", "--declare"], words].concat();
-        let mut worker = self.store.keep.start_as(&[], &words);
+        let mut worker = self.store.keep.elsewhere(state).start_as(&[], &words);
         worker.await_stderr("are worked on");
         worker
     }

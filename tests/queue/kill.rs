@@ -205,7 +205,7 @@ impl Rounds<'_> {
 }
 
 /// The task of what is asked for.
-fn task(asked: &Asked<'_>, id: &str) -> Value {
+pub fn task(asked: &Asked<'_>, id: &str) -> Value {
     let bandwidth: u64 = SLOW.parse().expect("a number");
     let mut object = json!({
         "scope": if asked.work == Work::OverTable { "table" } else { "database" },

@@ -36,4 +36,5 @@ mod servers;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
+mod two;
 mod worker;

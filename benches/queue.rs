@@ -1,0 +1,168 @@
+//! The worker beside bare clients that do the least that could be called the same: how long a task
+//! waits until ClickHouse has accepted its statement, how many questions are answered in a second,
+//! and what the worker takes while nothing comes. Prints for `scripts/bench`; asserts nothing about
+//! time.
+
+#[path = "shared/bare.rs"]
+mod bare;
+#[allow(dead_code, reason = "what a process of ours took is told elsewhere")]
+#[path = "shared/measure.rs"]
+mod measure;
+#[path = "shared/worker.rs"]
+mod worker;
+
+use std::time::{Duration, Instant};
+
+use bare::{Bare, Sender};
+use measure::median;
+use serde_json::{Value, json};
+use worker::{Stores, Worker};
+
+/// Backups of each round and kind.
+const BACKUPS: usize = 30;
+/// Questions of each round and kind.
+const QUESTIONS: usize = 1000;
+/// How long the worker is watched while nothing comes.
+const IDLE: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() {
+    let rounds = rounds();
+    let stores = Stores::of_environment();
+    stores.fill().await;
+    let mut sender = Sender::new(&stores).await;
+    let (worker, known) = accept(&stores, &mut sender, rounds).await;
+    let worker = questions(&stores, &mut sender, rounds, worker, &known).await;
+    idle(&worker).await;
+    stores.clear().await;
+}
+
+fn rounds() -> usize {
+    let given = std::env::var("DELTAKEEP_BENCH_ROUNDS").ok();
+    given.map_or(7, |rounds| rounds.parse().expect("DELTAKEEP_BENCH_ROUNDS is a number"))
+}
+
+/// From sending a task to the reply that ClickHouse works on it, less what a reply takes that asks
+/// nobody. One task at a time, and each backup is at its end before the next task comes. Returns the
+/// worker and the last reply.
+async fn accept(stores: &Stores, sender: &mut Sender, rounds: usize) -> (Worker, Value) {
+    stores.declare("bench_worker").await;
+    let worker = Worker::start("bench_worker");
+    let bare = Bare::backups(stores, "bench_bare").await;
+    let echo = Bare::echo(stores, "bench_echo").await;
+    let queues = [worker.queue.as_str(), &bare.queue, &echo.queue];
+    let (mut spent, mut ratios): ([Vec<f64>; 3], Vec<f64>) = Default::default();
+    let mut known = Value::Null;
+    for _ in 0..rounds {
+        let mut round: [Vec<f64>; 3] = Default::default();
+        for _ in 0..BACKUPS {
+            for (kind, queue) in queues.iter().enumerate() {
+                let task = stores.backup();
+                let began = Instant::now();
+                sender.send(queue, "create_backup", &task).await;
+                require(&sender.reply().await, "accepted");
+                round[kind].push(began.elapsed().as_secs_f64() * 1e3);
+                if kind == 0 {
+                    known = last(sender).await;
+                }
+                stores.settled().await;
+            }
+        }
+        let middle = round.each_ref().map(|spent| median(spent.iter().copied()).0);
+        ratios.push((middle[0] - middle[2]) / (middle[1] - middle[2]));
+        for (kind, spent) in spent.iter_mut().enumerate() {
+            let less = if kind == 2 { 0.0 } else { middle[2] };
+            spent.extend(round[kind].iter().map(|spent| spent - less));
+        }
+    }
+    println!(
+        "{BACKUPS} backups a round, {rounds} rounds; ms until ClickHouse accepted, less an echo (least, \
+         most)"
+    );
+    let names = ["worker", "bare client", "echo, there and back"];
+    for (kind, (name, spent)) in names.iter().zip(spent).enumerate() {
+        let claim = if kind == 0 { "   claim: under 10" } else { "" };
+        println!("{name:32} {:>22}{claim}", range(median(spent)));
+    }
+    println!("{:32} {:>22}   claim: under 2", "worker / bare client", range(median(ratios)));
+    (worker, known)
+}
+
+/// Questions that wait in the queue, from the first reply to the last.
+async fn questions(
+    stores: &Stores,
+    sender: &mut Sender,
+    rounds: usize,
+    mut worker: Worker,
+    known: &Value,
+) -> Worker {
+    let question = json!({ "backup_id": known["backup_id"] });
+    let mut spent: [Vec<f64>; 2] = Default::default();
+    for _ in 0..rounds {
+        let queue = |kind: &str| format!("bench_get_{kind}");
+        for kind in ["worker", "bare"] {
+            stores.declare(&queue(kind)).await;
+            sender.send_many(&queue(kind), "get_backup", &question, QUESTIONS).await;
+        }
+        worker = worker.again(&queue("worker"));
+        spent[0].push(rate(sender).await);
+        let bare = Bare::answers(stores, &queue("bare"), known.clone()).await;
+        spent[1].push(rate(sender).await);
+        drop(bare);
+    }
+    let ratio = median(spent[0].iter().zip(&spent[1]).map(|(worker, bare)| worker / bare));
+    println!(
+        "{QUESTIONS} get_backup waiting in a queue, {rounds} rounds; replies a second (least, most)"
+    );
+    for (name, spent) in ["worker", "bare loop"].iter().zip(spent) {
+        let (middle, least, most) = median(spent);
+        println!("{name:32} {:>22}", format!("{middle:.0} ({least:.0}, {most:.0})"));
+    }
+    println!("{:32} {:>22}   claim: at least 0.7", "worker / bare loop", range(ratio));
+    worker
+}
+
+/// Replies a second, from the first to the last.
+async fn rate(sender: &mut Sender) -> f64 {
+    require(&sender.reply().await, "succeeded");
+    let began = Instant::now();
+    for _ in 1..QUESTIONS {
+        require(&sender.reply().await, "succeeded");
+    }
+    (QUESTIONS - 1) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// What the worker takes while nothing comes.
+async fn idle(worker: &Worker) {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = (worker.ticks(), worker.switches());
+    tokio::time::sleep(IDLE).await;
+    let seconds = IDLE.as_secs_f64();
+    let cpu = (worker.ticks() - before.0) as f64 * 10.0 / seconds;
+    let wakes = (worker.switches() - before.1) as f64 / seconds;
+    println!("worker, idle for {seconds} s after all that");
+    let line = |name: &str, value: String, claim: &str| println!("{name:32} {value:>22}{claim}");
+    let mib = worker.resident_kib() as f64 / 1024.0;
+    line("memory, MiB", format!("{mib:.1}"), "   claim: under 40");
+    line("processor, ms a second", format!("{cpu:.1}"), "");
+    line("wake-ups a second", format!("{wakes:.1}"), "");
+}
+
+/// The final reply; what is told of progress comes before it.
+async fn last(sender: &mut Sender) -> Value {
+    loop {
+        let reply = sender.reply().await;
+        if reply["final"] == true {
+            require(&reply, "succeeded");
+            return reply;
+        }
+    }
+}
+
+fn require(reply: &Value, status: &str) {
+    assert_eq!(reply["status"], status, "{reply}");
+}
+
+fn range((middle, least, most): (f64, f64, f64)) -> String {
+    format!("{middle:.2} ({least:.2}, {most:.2})")
+}
