@@ -10,7 +10,7 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::FieldTable;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
 };
@@ -51,41 +51,30 @@ impl Sender {
         Self { _connection: connection, channel, replies, name }
     }
 
-    /// Sends one task that wants to hear of its progress.
+    /// Sends one task.
     pub async fn send(&mut self, queue: &str, kind: &str, payload: &Value) {
-        self.publish(queue, kind, payload, true).await.await.expect("confirmed");
+        self.publish(queue, kind, payload).await.await.expect("confirmed");
     }
 
     /// Sends a task many times, under ids of their own.
     pub async fn send_many(&mut self, queue: &str, kind: &str, payload: &Value, count: usize) {
         let mut confirms = Vec::new();
         for _ in 0..count {
-            confirms.push(self.publish(queue, kind, payload, false).await);
+            confirms.push(self.publish(queue, kind, payload).await);
         }
         for confirm in confirms {
             confirm.await.expect("confirmed");
         }
     }
 
-    async fn publish(
-        &mut self,
-        queue: &str,
-        kind: &str,
-        payload: &Value,
-        progress: bool,
-    ) -> PublisherConfirm {
+    async fn publish(&mut self, queue: &str, kind: &str, payload: &Value) -> PublisherConfirm {
         let body = json!({ "type": kind, "payload": payload }).to_string();
-        let mut headers = FieldTable::default();
-        if progress {
-            headers.insert("progress".into(), AMQPValue::Boolean(true));
-        }
         let id = uuid::Uuid::new_v4().to_string();
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_message_id(id.as_str().into())
             .with_correlation_id(id.as_str().into())
-            .with_reply_to(self.name.as_str().into())
-            .with_headers(headers);
+            .with_reply_to(self.name.as_str().into());
         let options = BasicPublishOptions::default();
         let sent = self.channel.basic_publish(
             "".into(),
@@ -126,7 +115,7 @@ impl Bare {
             let stores = stores_of.clone();
             async move {
                 stores.submit(&task["payload"]).await;
-                json!({ "status": "accepted" })
+                json!({ "status": "succeeded", "final": true })
             }
         })
         .await
@@ -135,7 +124,7 @@ impl Bare {
     /// Answers without doing anything, on a queue that it makes.
     pub async fn echo(stores: &Stores, queue: &str) -> Self {
         stores.declare(queue).await;
-        Self::answers(stores, queue, json!({ "status": "accepted" })).await
+        Self::answers(stores, queue, json!({ "status": "succeeded", "final": true })).await
     }
 
     /// Answers every task that is in a queue alike.

@@ -1,7 +1,7 @@
 //! The servers that the benchmarks of the queue use, and the worker as a process. Measures nothing.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -72,6 +72,17 @@ impl Stores {
         let query = self.clickhouse.query_raw(&statement).param("u", url);
         let query = query.param("a", text("access_key")).param("s", text("secret_key"));
         query.execute().await.expect("ClickHouse accepts it");
+    }
+
+    /// Milliseconds from a time to the one at which ClickHouse began what a task asks for.
+    pub async fn accepted(&self, payload: &Value, sent: SystemTime) -> f64 {
+        let path = payload["backup_path"].as_str().expect("a text").replace("s3://my-bucket/", "");
+        let began = format!(
+            "SELECT toUnixTimestamp64Micro(start_time) FROM system.backups WHERE position(name, '{path}') > 0"
+        );
+        let began = self.clickhouse.query(&began).fetch_one::<i64>().await.expect("it is known");
+        let sent = sent.duration_since(SystemTime::UNIX_EPOCH).expect("a clock that was set");
+        began as f64 / 1e3 - sent.as_secs_f64() * 1e3
     }
 
     /// Waits until ClickHouse has nothing left to do.

@@ -28,7 +28,7 @@ pub struct ClickhouseArgs {
 /// How to get to the server and its object store.
 #[derive(Debug, Args)]
 pub struct MeansArgs {
-    /// The server. The password comes from DELTAKEEP_CLICKHOUSE_PASSWORD[_FILE]
+    /// The server. The password comes from DELTAKEEP_CLICKHOUSE_PASSWORD (or _FILE)
     #[arg(long, global = true, value_name = "http[s]://HOST:PORT", env = "DELTAKEEP_CLICKHOUSE")]
     pub clickhouse: Option<String>,
     /// Its user [default: the server's default]
@@ -70,7 +70,7 @@ pub struct MeansArgs {
     )]
     pub key: Option<PathBuf>,
     /// The object store behind s3:// where it is not AWS. Keys come from
-    /// DELTAKEEP_S3_ACCESS_KEY[_FILE] and DELTAKEEP_S3_SECRET_KEY[_FILE]
+    /// DELTAKEEP_S3_ACCESS_KEY (or _FILE) and DELTAKEEP_S3_SECRET_KEY (or _FILE)
     #[arg(
         long = "s3Endpoint",
         visible_alias = "s3-endpoint",

@@ -28,7 +28,7 @@ const REPLY: Duration = Duration::from_secs(24 * 3600);
 /// How to get to RabbitMQ.
 #[derive(Debug, Args)]
 pub struct AmqpArgs {
-    /// RabbitMQ. The password comes from DELTAKEEP_AMQP_PASSWORD[_FILE]
+    /// RabbitMQ. The password comes from DELTAKEEP_AMQP_PASSWORD (or _FILE)
     #[arg(long, value_name = "amqp[s]://[USER@]HOST:PORT/VHOST", env = "DELTAKEEP_AMQP")]
     pub amqp: Option<String>,
     /// Its user [default: the one in --amqp, or guest]
@@ -133,8 +133,8 @@ pub struct SendArgs {
     /// Its type
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
-    /// Its payload, JSON. Keys of the object store are filled in from DELTAKEEP_S3_ACCESS_KEY[_FILE]
-    /// and DELTAKEEP_S3_SECRET_KEY[_FILE] where a backup or restore has none
+    /// Its payload, JSON. Where a backup or restore has no keys of the object store, they are filled in
+    /// from DELTAKEEP_S3_ACCESS_KEY (or _FILE) and DELTAKEEP_S3_SECRET_KEY (or _FILE)
     #[arg(long, value_name = "JSON", requires = "kind")]
     pub payload: Option<String>,
     /// Wait for the last reply and print it; the exit code tells how the task ended

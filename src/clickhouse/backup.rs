@@ -122,13 +122,33 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         request: &CreateBackup,
         watch: &impl Watch,
     ) -> Result<Found, TaskError> {
-        self.require_no_others(&request.common.object, None).await?;
+        let others = self.require_no_others(&request.common.object, None);
         // What is missing and what is in the way ClickHouse finds by itself: to ask before would cost
         // every backup more time than its acceptance.
-        if operation.attempt == 0 && !watch.is_redelivered() {
-            return Ok(Found::Free);
+        if operation.attempt > 0 || watch.is_redelivered() {
+            others.await?;
+            let found = self.find(operation, request.common.keys.as_ref(), watch).await?;
+            if matches!(found, Found::Free) {
+                self.announce(operation, watch)?;
+            }
+            return Ok(found);
         }
-        self.find(operation, request.common.keys.as_ref(), watch).await
+        // The disk is slow, too: the statement is announced while the server looks.
+        let (others, announced) = tokio::join!(others, async { self.announce(operation, watch) });
+        announced?;
+        if let Err(error) = others {
+            operation.attempt -= 1;
+            return Err(error);
+        }
+        Ok(Found::Free)
+    }
+
+    /// Journals that the next statement is being sent.
+    fn announce(&self, operation: &mut Operation, watch: &impl Watch) -> Result<(), TaskError> {
+        operation.attempt += 1;
+        self.step(operation, OperationStep::Submitting)?;
+        watch.tell(operation);
+        Ok(())
     }
 
     /// Ends a backup that was found finished at its place, with what the server still tells of it.
@@ -211,9 +231,6 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         request: &CreateBackup,
         watch: &impl Watch,
     ) -> Result<(), TaskError> {
-        operation.attempt += 1;
-        self.step(operation, OperationStep::Submitting)?;
-        watch.tell(operation);
         let sent = match self.send_backup(operation, request).await {
             Err(error) if error.is_used_id() => {
                 // Somebody else's attempt, or one of another worker that had this task.

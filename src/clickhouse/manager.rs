@@ -306,7 +306,11 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         };
         self.require_free_names(&operation)?;
         let mut operation = operation;
-        self.put(&mut operation)?;
+        // Of a backup nothing is begun before its first statement is announced, and that is journalled.
+        match operation.kind == OperationKind::Backup && operation.attempt == 0 {
+            true => self.remember(&mut operation),
+            false => self.put(&mut operation)?,
+        }
         Ok(Taken::On(operation, active))
     }
 
@@ -346,6 +350,12 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 Err(TaskError::new(Code::Busy, message))
             }
         }
+    }
+
+    /// Holds an operation in memory alone.
+    fn remember(&self, operation: &mut Operation) {
+        operation.updated = (self.now)();
+        self.memory().known.insert(operation.id.clone(), operation.clone());
     }
 
     /// Journals an operation.

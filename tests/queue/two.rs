@@ -79,7 +79,12 @@ impl Pair<'_> {
     }
 
     fn worker(&self, name: &str) -> Process {
-        self.desk.worker_of(name, &["-vv", "--s3Retries", "100"])
+        self.desk.worker_of(&self.state(name), &["-vv", "--s3Retries", "100"])
+    }
+
+    /// Workers of one round remember nothing of another: what is in doubt keeps a name busy.
+    fn state(&self, name: &str) -> String {
+        format!("{name}-{}", self.number)
     }
 
     /// What the second worker makes of the task, once that is certain.
@@ -125,7 +130,7 @@ impl Pair<'_> {
     /// The first worker comes back, in every second round after its operation was recovered by hand.
     fn end_by_the_first(&self, id: &str, why: &str) -> Value {
         if self.number.is_multiple_of(2) {
-            let keep = self.desk.store.keep.elsewhere("first");
+            let keep = self.desk.store.keep.elsewhere(&self.state("first"));
             let done = keep.start_as(&[], &["clickhouse", "recover", "--op", id]).wait();
             assert_eq!(done.code, Some(0), "{why}: {done}");
         }
