@@ -121,8 +121,8 @@ impl Table {
         Change { head: self.head, table: self, edits: BTreeMap::new() }
     }
 
-    /// Applies a batch and, where it is to be durable, waits until it is on the disk: sled syncs the data, fdatasync the
-    /// length of the file as well.
+    /// Applies a batch and, where it is to be durable, waits until it is on the disk: sled syncs
+    /// the data, fdatasync the length of the file as well.
     fn apply(&mut self, batch: sled::Batch, durable: bool) -> Result<(), Broken> {
         if self.failed {
             return Err(Broken::Disk("an earlier write failed; open it again".into()));
