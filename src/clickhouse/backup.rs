@@ -308,20 +308,16 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         object: &super::Object,
         mine: Option<&Name>,
     ) -> Result<(), TaskError> {
-        let of = |name: &Name, base: &Name| name.is_beside_of(base) && Some(name) != mine;
-        let (databases, tables) =
-            tokio::join!(self.server.databases(), self.server.tables(&object.database));
-        let wanted = |name: &Name| match &object.table {
-            Some(table) => of(name, table),
-            None => name.is_beside() && Some(name) != mine,
+        let concerns = |other: &super::Object| match (&other.table, &object.table) {
+            (Some(given), Some(table)) => given.is_beside_of(table),
+            _ => true,
         };
-        let mut databases = databases?.into_iter().map(|row| row.name);
-        let mut tables = tables?.into_iter().map(|row| row.name);
-        let found = databases.find(|name| of(name, &object.database));
-        match found.or_else(|| tables.find(wanted)) {
+        let others = self.server.beside_of(&object.database).await?;
+        let mut others = others.iter().filter(|other| concerns(other)).map(super::Object::given);
+        match others.find(|given| Some(*given) != mine) {
             None => Ok(()),
-            Some(name) => {
-                let message = format!("{name} tells of another operation on {object}");
+            Some(given) => {
+                let message = format!("{given} tells of another operation on {object}");
                 Err(TaskError::new(Code::Busy, message))
             }
         }
