@@ -6,10 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::envelope::hex;
 use super::reply::{self, Answer, Asker};
 use super::worker::Inner;
 use super::{Broker, Delivery, Outgoing, Published, Runner};
@@ -187,13 +185,10 @@ where
 
     /// Claims the task; none where the worker was asked to stop before the broker answered.
     async fn claim(&self) -> Option<bool> {
-        let (queue, worker) = (&self.inner.settings.queue, &self.inner.settings.worker);
         let key = self.hold().0.key.clone();
-        let name = Sha256::new().chain_update(queue).chain_update([0]).chain_update(key);
-        let name = hex(&name.finalize()[..16]);
         let mut wait = longer(None);
         loop {
-            match self.inner.broker.claim(&name, worker).await {
+            match self.inner.broker.claim(&key, &self.inner.settings.worker).await {
                 Ok(mine) => return Some(mine),
                 Err(error) => tracing::debug!(%error, "a claim waits"),
             }
