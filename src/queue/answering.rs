@@ -12,6 +12,9 @@ use crate::clickhouse::report::{of_entry, of_page};
 use crate::clickhouse::{OperationId, Server, TaskError};
 use crate::journal::{Operations, QueueTask, Tasks};
 
+/// Longest reason in a header, letters: the properties of a message have to fit into a frame.
+const REASON: usize = 1000;
+
 impl<B, S, J, T, R> Inner<B, S, J, T, R>
 where
     B: Broker + 'static,
@@ -82,9 +85,10 @@ where
         kind: Option<&str>,
     ) -> bool {
         let body = mask(&message.body, |kind| ask::is_kind(&self.settings, kind));
+        let reason: String = error.message.chars().take(REASON).collect();
         let headers = [
             ("code", error.code.as_str()),
-            ("reason", error.message.as_str()),
+            ("reason", reason.as_str()),
             ("worker", self.settings.worker.as_str()),
         ];
         let headers = headers.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -1,6 +1,7 @@
 //! A message as a task: who sent it, what it is known by, what it asks for. Pure. Owns the fields
 //! around the payload; never repeats a value of the body in an error.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -11,7 +12,9 @@ use crate::clickhouse::json::{self, Fields};
 use crate::clickhouse::{Code, OperationId, TaskError};
 
 /// The header that a task has that was sent back to its queue: a second copy of it may be there.
-pub const AGAIN: &str = "deltakeep-again";
+const AGAIN: &str = "deltakeep-again";
+/// Headers that say something about a task.
+const HEADERS: [&str; 2] = ["schema-version", "progress"];
 /// Largest `meta`, bytes.
 const META: usize = 4096;
 /// Longest id of a sender that is repeated as it is, bytes: with what is put behind it, an AMQP
@@ -173,6 +176,16 @@ fn version(message: &Message, fields: &mut Fields) -> Result<(), TaskError> {
 /// Whether a second copy of a message may have been taken by somebody.
 pub fn is_again(message: &Message) -> bool {
     message.redelivered || message.headers.contains_key(AGAIN)
+}
+
+/// The headers with which a message is sent back to its queue: those that are looked at, so that they
+/// are as short as they need be.
+pub fn headers_again(message: &Message) -> BTreeMap<String, String> {
+    let kept = HEADERS.iter().filter_map(|name| {
+        let value = message.headers.get(*name).filter(|value| value.len() <= LONGEST)?;
+        Some(((*name).to_owned(), value.clone()))
+    });
+    kept.chain([(AGAIN.to_owned(), "true".to_owned())]).collect()
 }
 
 /// Whether its sender wants to hear of progress.

@@ -206,8 +206,6 @@ where
             return Some(slot);
         }
         let message = delivery.message();
-        let mut headers = message.headers.clone();
-        headers.insert(envelope::AGAIN.to_owned(), "true".to_owned());
         let later = Outgoing {
             to: Address::Later,
             body: message.body.clone(),
@@ -215,7 +213,7 @@ where
             correlation_id: message.correlation_id.clone(),
             reply_to: message.reply_to.clone(),
             kind: message.kind.clone(),
-            headers,
+            headers: envelope::headers_again(message),
         };
         match self.broker.publish(&later).await {
             Ok(Published::Taken) => {

@@ -82,7 +82,7 @@ impl Consuming {
     /// [`RabbitError`].
     pub(super) async fn open(&self) -> Result<Session, RabbitError> {
         let settings = &self.settings;
-        let connection = settings.server.connect(&settings.name).await?;
+        let connection = settings.server.connect(&settings.name, None).await?;
         topology::require(&connection, settings, &self.names).await?;
         let opened = self.consume(&connection).await;
         let (channel, consumer) = opened.map_err(|error| settings.server.failure(&error))?;
