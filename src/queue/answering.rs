@@ -40,8 +40,8 @@ where
         let to = to.flatten();
         if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
             && self.bury(delivery.message(), &refusal.error, kind).await
-            && delivery.ack().await
         {
+            delivery.answered().await;
             self.meter.ended(kind, answer.outcome(), self.now());
         }
     }
@@ -139,9 +139,8 @@ where
             Err(error) => Answer::failed(&error),
         };
         let asker = asker(envelope, operation.as_ref());
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && delivery.ack().await
-        {
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await {
+            delivery.answered().await;
             self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
         }
     }
@@ -165,7 +164,7 @@ where
             None => true,
         };
         if sent {
-            delivery.ack().await;
+            delivery.answered().await;
         }
     }
 
@@ -179,9 +178,8 @@ where
     ) {
         let answer = Answer::failed(error);
         let asker = asker(envelope, Some(id));
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && delivery.ack().await
-        {
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await {
+            delivery.answered().await;
             self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
         }
     }

@@ -79,7 +79,7 @@ where
         match meeting {
             Meeting::TakeOn => {}
             Meeting::Drop => {
-                delivery.ack().await;
+                delivery.answered().await;
                 return;
             }
             Meeting::Repeat => return self.repeat(delivery, known, to).await,
@@ -218,7 +218,7 @@ where
         match self.broker.publish(&later).await {
             Ok(Published::Taken) => {
                 self.meter.count(|counts| counts.later += 1);
-                delivery.ack().await;
+                delivery.answered().await;
                 None
             }
             Ok(Published::NoSuchQueue) => tokio::select! {

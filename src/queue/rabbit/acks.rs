@@ -17,6 +17,8 @@ const HOLD: Duration = Duration::from_secs(1);
 pub(super) enum Verdict {
     /// It is taken over; tells whether the broker heard it.
     Ack(Acker, oneshot::Sender<bool>),
+    /// Nothing is owed for it; nobody waits until the broker has heard.
+    Answered(Acker),
     /// It goes back to the queue.
     GiveBack(Acker),
 }
@@ -33,6 +35,10 @@ pub(super) async fn carry_out(
         while let Some(verdict) = next {
             match verdict {
                 Verdict::Ack(acker, told) => acks.push((acker, told)),
+                Verdict::Answered(acker) => {
+                    // It comes again where this fails.
+                    let _ = acker.ack(BasicAckOptions::default()).await;
+                }
                 Verdict::GiveBack(acker) => drop(tokio::spawn(give_back(acker))),
             }
             next = verdicts.try_recv().ok();
