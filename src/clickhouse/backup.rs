@@ -122,31 +122,28 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         request: &CreateBackup,
         watch: &impl Watch,
     ) -> Result<Found, TaskError> {
-        let others = self.require_no_others(&request.common.object, None);
+        self.require_no_others(&request.common.object, None).await?;
         // What is missing and what is in the way ClickHouse finds by itself: to ask before would cost
         // every backup more time than its acceptance.
-        if operation.attempt > 0 || watch.is_redelivered() {
-            others.await?;
-            let found = self.find(operation, request.common.keys.as_ref(), watch).await?;
-            if matches!(found, Found::Free) {
-                self.announce(operation, watch)?;
-            }
-            return Ok(found);
+        let found = match operation.attempt > 0 || watch.is_redelivered() {
+            true => self.find(operation, request.common.keys.as_ref(), watch).await?,
+            false => Found::Free,
+        };
+        if matches!(found, Found::Free) {
+            self.announce(operation, watch)?;
         }
-        // The disk is slow, too: the statement is announced while the server looks.
-        let (others, announced) = tokio::join!(others, async { self.announce(operation, watch) });
-        announced?;
-        if let Err(error) = others {
-            operation.attempt -= 1;
-            return Err(error);
-        }
-        Ok(Found::Free)
+        Ok(found)
     }
 
-    /// Journals that the next statement is being sent.
+    /// Journals that the next statement is being sent. Of a task that comes again if this process
+    /// dies, whoever gets it looks for what was sent: that needs no journal before it is owned.
     fn announce(&self, operation: &mut Operation, watch: &impl Watch) -> Result<(), TaskError> {
         operation.attempt += 1;
-        self.step(operation, OperationStep::Submitting)?;
+        operation.step = OperationStep::Submitting;
+        match watch.is_kept() && !operation.owned {
+            true => self.remember(operation),
+            false => self.put(operation)?,
+        }
         watch.tell(operation);
         Ok(())
     }

@@ -106,12 +106,13 @@ where
         };
         let mut task = self.record(known, envelope, message, to, &id, &heavy);
         // Of a first delivery nothing is lost with its record; what kills its worker comes again.
-        let written = match again || task.deliveries > 1 {
-            true => self.ledger.put(&mut task),
-            false => self.ledger.note(&mut task),
-        };
-        if let Err(error) = written {
-            return self.break_with(error);
+        match again || task.deliveries > 1 {
+            false => self.ledger.remember(&mut task),
+            true => {
+                if let Err(error) = self.ledger.put(&mut task) {
+                    return self.break_with(error);
+                }
+            }
         }
         let poison = task.deliveries > self.settings.poison;
         let mut ticket = Ticket::of_delivery(self, delivery, task, again || in_doubt, stop);

@@ -318,6 +318,10 @@ where
         }
     }
 
+    fn is_kept(&self) -> bool {
+        self.delivery.is_some()
+    }
+
     fn is_redelivered(&self) -> bool {
         self.again
     }

@@ -98,10 +98,11 @@ impl Hand {
             options: vec![option("topic", Takes::One, true), option("stateDir", Takes::One, false)],
         };
         let commands = [("backup_to_kafka", None), ("resume", Some("run")), ("verify", None)];
+        let operations = MemoryOperations::new(fuse.clone());
         Self {
             name: name.to_owned(),
-            operations: MemoryOperations::new(fuse.clone()),
-            tasks: MemoryTasks::new(fuse.clone()),
+            tasks: MemoryTasks::new(&operations, fuse.clone()),
+            operations,
             runner: MemoryRunner::new(fuse.clone()),
             fuse,
             cuts: cuts.to_vec(),
