@@ -6,29 +6,21 @@ use super::ask::Light;
 use super::envelope::{Envelope, Refusal};
 use super::mask::mask;
 use super::reply::{self, Answer, Asker};
-use super::worker::Inner;
-use super::{Address, Broker, Delivery, Message, Outgoing, Published, Runner, ask};
+use super::worker::{DeliveryOf, Inner, World};
+use super::{Address, Broker, Delivery, Message, Outgoing, Published, ask};
 use crate::clickhouse::report::{of_entry, of_page};
-use crate::clickhouse::{OperationId, Server, TaskError};
-use crate::journal::{Operations, QueueTask, Tasks};
+use crate::clickhouse::{OperationId, TaskError};
+use crate::journal::QueueTask;
 
 /// Longest reason in a header, letters: the properties of a message have to fit into a frame.
 const REASON: usize = 1000;
 
-impl<B, S, J, T, R> Inner<B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+impl<W: World> Inner<W> {
     /// A message that is no task: an error reply where somebody waits for one, and what can be kept
     /// of it is kept elsewhere. All of that comes out the same when it is delivered again.
     pub(super) async fn refuse(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         refusal: &Refusal,
         to: Option<Option<String>>,
     ) {
@@ -117,7 +109,7 @@ where
     /// What is answered at once. No journal has it: when it is delivered again it is asked again.
     pub(super) async fn answer(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
         to: Option<String>,
         light: Light,
@@ -148,7 +140,7 @@ where
     /// The same final reply, to whoever asks this time.
     pub(super) async fn repeat(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         known: Option<QueueTask>,
         to: Option<String>,
     ) {
@@ -170,7 +162,7 @@ where
 
     pub(super) async fn answer_error(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
         to: Option<String>,
         id: &OperationId,

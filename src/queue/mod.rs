@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 pub use command::{CommandRule, OptionRule, Takes};
 pub use counts::Counts;
 pub use limits::Limits;
-pub use worker::{Served, Settings, Worker};
+pub use worker::{Served, Settings, Worker, World};
 
 /// Largest body of a task, bytes.
 pub const LARGEST: usize = 64 * 1024;

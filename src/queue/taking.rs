@@ -11,22 +11,14 @@ use super::ledger::AtWork;
 use super::operation::Origin;
 use super::reply::Answer;
 use super::ticket::{Ticket, stopped};
-use super::worker::Inner;
-use super::{Address, Broker, Delivery, Message, Outgoing, Published, Runner};
-use crate::clickhouse::{Code, OperationId, Server, TaskError};
-use crate::journal::{Operations, QueueTask, TaskState, Tasks};
+use super::worker::{DeliveryOf, Inner, World};
+use super::{Address, Broker, Delivery, Message, Outgoing, Published};
+use crate::clickhouse::{Code, OperationId, TaskError};
+use crate::journal::{QueueTask, TaskState};
 
-impl<B, S, J, T, R> Inner<B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+impl<W: World> Inner<W> {
     /// Takes one delivery as far as it goes.
-    pub(super) async fn handle(&self, delivery: B::Delivery, stop: watch::Receiver<bool>) {
+    pub(super) async fn handle(&self, delivery: DeliveryOf<W>, stop: watch::Receiver<bool>) {
         let message = delivery.message();
         let known = |kind: &str| ask::is_kind(&self.settings, kind);
         let mut envelope = match envelope::read(message, &self.settings.queue, known) {
@@ -65,7 +57,7 @@ where
     /// A task that is worked on, if it is to be.
     async fn take(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
         to: Option<String>,
         (id, heavy): (OperationId, Box<Heavy>),
@@ -144,7 +136,7 @@ where
         envelope: &Envelope,
         again: bool,
         stop: &watch::Receiver<bool>,
-    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, T>>)> {
+    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, W::Tasks>>)> {
         loop {
             let changed = self.ledger.changed();
             tokio::pin!(changed);
@@ -198,7 +190,7 @@ where
     /// A slot for a task. None where it was sent back, goes back, or the worker is asked to stop.
     async fn slot(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         kind: &str,
         stop: &watch::Receiver<bool>,
     ) -> Option<OwnedSemaphorePermit> {
@@ -233,9 +225,9 @@ where
     /// A task that was taken too often: whoever took it died of it.
     async fn end_poison(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
-        ticket: &Ticket<'_, B, S, J, T, R>,
+        ticket: &Ticket<'_, W>,
     ) {
         let times = self.settings.poison;
         let text = format!("it was taken {times} times and never came to its end");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use deltakeep::clickhouse::{BackupManager, Patience};
 use deltakeep::journal::{TaskState, Tasks};
 use deltakeep::queue::{
-    Address, CommandRule, Counts, Message, OptionRule, Served, Settings, Takes, Worker,
+    Address, CommandRule, Counts, Message, OptionRule, Served, Settings, Takes, Worker, World,
 };
 use deltakeep::testing::Fuse;
 use deltakeep::testing::clickhouse::{MemoryOperations, MemoryServer};
@@ -21,6 +21,17 @@ use tokio::sync::watch;
 pub const LONG: Duration = Duration::from_secs(40 * 24 * 3600);
 /// Longer than a task in doubt is waited for.
 pub const QUIET: Duration = Duration::from_secs(3600);
+
+/// What a worker in memory works with.
+struct Memory;
+
+impl World for Memory {
+    type Broker = MemoryBroker;
+    type Server = MemoryServer;
+    type Operations = MemoryOperations;
+    type Tasks = MemoryTasks;
+    type Runner = MemoryRunner;
+}
 
 /// A broker and a server.
 pub struct Place {
@@ -132,7 +143,9 @@ impl Hand {
         let manager = BackupManager::new(server, self.operations.clone(), patience, || 7).unwrap();
         let (tasks, runner) = (self.tasks.clone(), self.runner.clone());
         let settings = self.settings.clone();
-        let worker = Worker::new(broker, Arc::new(manager), tasks, runner, settings, || 7).unwrap();
+        let worker =
+            Worker::<Memory>::new(broker, Arc::new(manager), tasks, runner, settings, || 7)
+                .unwrap();
         let life = {
             let serve = worker.serve(stop);
             tokio::pin!(serve);
