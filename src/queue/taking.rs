@@ -16,6 +16,19 @@ use super::{Address, Broker, Delivery, Message, Outgoing, Published};
 use crate::clickhouse::{Code, OperationId, TaskError};
 use crate::journal::{QueueTask, TaskState};
 
+/// A task that came and is to be worked on.
+struct Coming<'a, W: World> {
+    delivery: &'a DeliveryOf<W>,
+    envelope: Envelope,
+    /// The queue that waits for replies.
+    to: Option<String>,
+    /// The operation that it asks for.
+    id: OperationId,
+    heavy: Box<Heavy>,
+    /// A second copy of it may have been taken by somebody.
+    again: bool,
+}
+
 impl<W: World> Inner<W> {
     /// Takes one delivery as far as it goes.
     pub(super) async fn handle(&self, delivery: DeliveryOf<W>, stop: watch::Receiver<bool>) {
@@ -43,7 +56,9 @@ impl<W: World> Inner<W> {
             }
             Ok((to, Ask::Light(light))) => self.answer(&delivery, &envelope, to, light).await,
             Ok((to, Ask::Heavy(id, heavy))) => {
-                self.take(&delivery, &envelope, to, (id, heavy), stop).await;
+                let (delivery, again) = (&delivery, envelope::is_again(message));
+                let coming = Coming { delivery, envelope, to, id, heavy, again };
+                self.take(coming, stop).await;
             }
         }
     }
@@ -55,50 +70,21 @@ impl<W: World> Inner<W> {
     }
 
     /// A task that is worked on, if it is to be.
-    async fn take(
-        &self,
-        delivery: &DeliveryOf<W>,
-        envelope: &Envelope,
-        to: Option<String>,
-        (id, heavy): (OperationId, Box<Heavy>),
-        stop: watch::Receiver<bool>,
-    ) {
-        let message = delivery.message();
-        let again = envelope::is_again(message);
-        let Some((meeting, known, at_work)) = self.meet(envelope, again, &stop).await else {
-            return;
-        };
-        match meeting {
-            Meeting::TakeOn => {}
-            Meeting::Drop => {
-                delivery.answered().await;
-                return;
-            }
-            Meeting::Repeat => return self.repeat(delivery, known, to).await,
-            Meeting::Conflict => {
-                let text = "a task of this id asked for something else";
-                let error = TaskError::new(Code::IdConflict, text);
-                return self.answer_error(delivery, envelope, to, &id, &error).await;
-            }
-            Meeting::Busy => {
-                let text = "the same task without an id is being worked on";
-                let error = TaskError::new(Code::Busy, text);
-                return self.answer_error(delivery, envelope, to, &id, &error).await;
-            }
-        }
-        let Some(_at_work) = at_work else { return };
+    async fn take(&self, coming: Coming<'_, W>, stop: watch::Receiver<bool>) {
+        let Coming { delivery, envelope, id, heavy, again, .. } = &coming;
+        let Some((known, _at_work)) = self.take_on(&coming, &stop).await else { return };
         let Some(_slot) = self.slot(delivery, &envelope.kind, &stop).await else { return };
         let _running = self.meter.running(&envelope.kind);
         let known = known.filter(|known| known.state != TaskState::Done);
         // Whatever was remembered of it, another delivery of it may be with somebody else.
         let in_doubt = known.as_ref().is_some_and(|known| known.state != TaskState::Taken);
         let origin = Origin {
-            adopt: again || known.is_some(),
-            named: envelope.named || id != envelope.operation,
+            adopt: *again || known.is_some(),
+            named: envelope.named || *id != envelope.operation,
         };
-        let mut task = self.record(known, envelope, message, to, &id, &heavy);
+        let mut task = self.record(known, &coming);
         // Of a first delivery nothing is lost with its record; what kills its worker comes again.
-        match again || task.deliveries > 1 {
+        match *again || task.deliveries > 1 {
             false => self.ledger.remember(&mut task),
             true => {
                 if let Err(error) = self.ledger.put(&mut task) {
@@ -106,16 +92,16 @@ impl<W: World> Inner<W> {
                 }
             }
         }
-        let poison = task.deliveries > self.settings.poison;
-        let mut ticket = Ticket::of_delivery(self, delivery, task, again || in_doubt, stop);
-        if poison {
+        let is_poison = task.deliveries > self.settings.poison;
+        let mut ticket = Ticket::of_delivery(self, delivery, task, *again || in_doubt, stop);
+        if is_poison {
             return self.end_poison(delivery, envelope, &ticket).await;
         }
-        let heard = envelope::wants_progress(message).then(|| ticket.tell_progress());
+        let heard = envelope::wants_progress(delivery.message()).then(|| ticket.tell_progress());
         let work = async {
-            match &*heavy {
+            match &**heavy {
                 Heavy::Run(_) => ticket.run().await,
-                asked => ticket.operate(&id, asked, &origin).await,
+                asked => ticket.operate(id, asked, &origin).await,
             }
         };
         match heard {
@@ -126,6 +112,33 @@ impl<W: World> Inner<W> {
                 () = ticket.pump(heard) => {}
             },
         }
+    }
+
+    /// What is known of a task that is to be worked on; none where it is answered or dropped, or the
+    /// worker is asked to stop.
+    async fn take_on(
+        &self,
+        coming: &Coming<'_, W>,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<(Option<QueueTask>, AtWork<'_, W::Tasks>)> {
+        let Coming { delivery, envelope, to, id, again, .. } = coming;
+        let (meeting, known, at_work) = self.meet(envelope, *again, stop).await?;
+        let (code, text) = match meeting {
+            Meeting::TakeOn => return Some((known, at_work?)),
+            Meeting::Drop => {
+                delivery.answered().await;
+                return None;
+            }
+            Meeting::Repeat => {
+                self.repeat(delivery, known, to.clone()).await;
+                return None;
+            }
+            Meeting::Conflict => (Code::IdConflict, "a task of this id asked for something else"),
+            Meeting::Busy => (Code::Busy, "the same task without an id is being worked on"),
+        };
+        let error = TaskError::new(code, text);
+        self.answer_error(delivery, envelope, to.clone(), id, &error).await;
+        None
     }
 
     /// Meets a task; none where the worker is asked to stop first. Another delivery of one that is at
@@ -154,16 +167,9 @@ impl<W: World> Inner<W> {
     }
 
     /// What is remembered of a task that is taken on.
-    fn record(
-        &self,
-        known: Option<QueueTask>,
-        envelope: &Envelope,
-        message: &Message,
-        to: Option<String>,
-        id: &OperationId,
-        heavy: &Heavy,
-    ) -> QueueTask {
-        let (words, credentials) = match heavy {
+    fn record(&self, known: Option<QueueTask>, coming: &Coming<'_, W>) -> QueueTask {
+        let Coming { delivery, envelope, to, id, heavy, .. } = coming;
+        let (words, credentials) = match &**heavy {
             Heavy::Run(work) => (work.words.clone(), work.credentials.clone()),
             Heavy::Create(_) | Heavy::Restore(_) => (Vec::new(), None),
         };
@@ -173,8 +179,8 @@ impl<W: World> Inner<W> {
             kind: envelope.kind.clone(),
             task_id: envelope.task_id.clone(),
             asked: envelope.asked,
-            reply_to: to,
-            correlation_id: message.correlation_id.clone(),
+            reply_to: to.clone(),
+            correlation_id: delivery.message().correlation_id.clone(),
             meta: envelope.meta.as_ref().map(Value::to_string),
             deliveries: known.as_ref().map_or(0, |known| known.deliveries) + 1,
             state: TaskState::Taken,
