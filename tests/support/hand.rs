@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltakeep::clickhouse::{BackupManager, Patience};
-use deltakeep::journal::{TaskState, Tasks};
+use deltakeep::journal::{Operations, TaskState, Tasks};
 use deltakeep::queue::{
     Address, CommandRule, Counts, Message, OptionRule, Served, Settings, Takes, Worker, World,
 };
@@ -178,7 +178,18 @@ impl Hand {
         place.exchange.lose(&self.name);
         self.tasks.die();
         self.fuse.set(None);
+        self.require_operations();
         life
+    }
+
+    /// What is this worker's and no queue's any more is in its journal, too.
+    fn require_operations(&self) {
+        let known = self.operations.all().unwrap();
+        for task in self.tasks.all().unwrap() {
+            let is_known = || known.iter().any(|operation| operation.id == task.id);
+            let is_owned = task.state == TaskState::Acked && task.words.is_empty();
+            assert!(!is_owned || is_known(), "nobody knows of {}", task.id);
+        }
     }
 
     pub fn states(&self) -> Vec<TaskState> {
