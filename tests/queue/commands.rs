@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::backup_rig::Rig;
 use crate::desk::Desk;
+use crate::process::Process;
 use crate::rig;
 use crate::servers::{eventually, share};
 
@@ -25,6 +26,16 @@ fn backup(rig: &Rig) -> Value {
             "unloadStall": "1s",
         }
     })
+}
+
+/// A worker in the middle of a backup that takes a while.
+fn begun(desk: &Desk, rig: &Rig) -> Process {
+    rig.slow(40);
+    let worker = desk.worker(&[]);
+    desk.put(&backup(rig).to_string(), "backup");
+    let begun = || !rig.node.leftovers("d").is_empty();
+    assert!(eventually(Duration::from_secs(30), begun), "it never began");
+    worker
 }
 
 #[test]
@@ -63,11 +74,7 @@ fn a_backup_to_kafka_and_its_verification_are_tasks() {
 fn a_run_of_a_stopped_worker_goes_on_with_the_next_one() {
     let _turn = share();
     let (desk, rig) = (desk("qstop"), Rig::new("queuestop"));
-    rig.slow(40);
-    let worker = desk.worker(&[]);
-    desk.put(&backup(&rig).to_string(), "backup");
-    let begun = || !rig.node.leftovers("d").is_empty();
-    assert!(eventually(Duration::from_secs(30), begun), "it never began");
+    let worker = begun(&desk, &rig);
     desk.stop(worker);
     rig.node.clear_faults();
     let worker = desk.worker(&[]);
@@ -82,11 +89,7 @@ fn a_run_of_a_stopped_worker_goes_on_with_the_next_one() {
 fn a_killed_workers_command_ends_in_order_by_itself_and_its_run_goes_on() {
     let _turn = share();
     let (desk, rig) = (desk("qdead"), Rig::new("queuedead"));
-    rig.slow(40);
-    let worker = desk.worker(&[]);
-    desk.put(&backup(&rig).to_string(), "backup");
-    let begun = || !rig.node.leftovers("d").is_empty();
-    assert!(eventually(Duration::from_secs(30), begun), "it never began");
+    let worker = begun(&desk, &rig);
     worker.signal("KILL");
     assert_eq!(worker.wait().code, None);
     // The command gives the datamart back: it was asked to end by the end of its stdin.
