@@ -335,6 +335,19 @@ mod tests {
     }
 
     #[test]
+    fn a_task_is_sent_back_with_the_headers_that_count_and_no_long_one() {
+        let headers = |all: &[(&str, &str)]| {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let long = format!("1.{}", "0".repeat(100_000));
+        let came =
+            headers(&[("progress", "true"), ("schema-version", &long), ("traceparent", "x")]);
+        let again = headers_again(&Message { headers: came, ..message(SEED) });
+        assert_eq!(again, headers(&[("progress", "true"), (AGAIN, "true")]));
+        assert!(is_again(&Message { headers: again, ..message(SEED) }));
+    }
+
+    #[test]
     fn replies_go_only_where_they_may() {
         let to = |to: &str, prefix| {
             reply_to(&Message { reply_to: Some(to.into()), ..message("") }, "backup", prefix)
