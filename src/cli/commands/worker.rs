@@ -16,10 +16,21 @@ use crate::clickhouse::{BackupManager, Server as _};
 use crate::journal::sled_store::{SledOperations, SledTasks};
 use crate::queue::child::Children;
 use crate::queue::rabbit::{Rabbit, RabbitError, Settings as RabbitSettings};
-use crate::queue::{Counts, Settings, Worker};
+use crate::queue::{Counts, Settings, Worker, World};
 
 type Manager = BackupManager<ClickhouseServer, SledOperations>;
-type Working = Worker<Rabbit, ClickhouseServer, SledOperations, SledTasks, Children>;
+type Working = Worker<Real>;
+
+/// What a worker works with.
+struct Real;
+
+impl World for Real {
+    type Broker = Rabbit;
+    type Server = ClickhouseServer;
+    type Operations = SledOperations;
+    type Tasks = SledTasks;
+    type Runner = Children;
+}
 
 /// `deltakeep worker`
 ///
