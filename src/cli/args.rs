@@ -18,7 +18,7 @@ pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-/// Resumable backups of Prostore datamarts into a Kafka topic.
+/// Resumable backups: Prostore datamarts into a Kafka topic, ClickHouse into an object store.
 ///
 /// Each option can also be a variable of the environment or stand in a file: a flag comes before a
 /// variable, that before the file of --config, and that before the default.
