@@ -40,7 +40,7 @@ pub async fn worker(dir: &Path, asked: WorkerSettings) -> Result<(), Failure> {
     let (stop, _) = listen()?;
     let now = || jiff::Timestamp::now().as_millisecond();
     let path = SledOperations::of_worker(dir, &asked.means.address.url);
-    let store = SledOperations::open(&path)?;
+    let store = SledOperations::open(&path).map_err(report::of_store)?;
     let name = name(&path)?;
     let tasks = store.tasks();
     let server = wiring::clickhouse(&asked.means.address)?;
