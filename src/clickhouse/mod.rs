@@ -13,6 +13,7 @@ pub mod name;
 mod patience;
 pub mod place;
 mod preflight;
+mod question;
 pub mod report;
 pub mod request;
 mod restore;

@@ -15,8 +15,9 @@ use super::failure::{ServerError, cut};
 use super::manifest::{Contents, Manifest};
 use super::name::Object;
 use super::name::{Name, text};
+use super::question;
 use super::secret::{Keys, Secret};
-use super::statement::{self, Statement, Value};
+use super::statement::{Statement, Value};
 use super::{Command, DatabaseRow, Place, Server, ServerOperation, ServerStatus, TableRow};
 use crate::journal::OperationSize;
 
@@ -289,7 +290,7 @@ impl Server for ClickhouseServer {
     }
 
     async fn movement(&self, query: &str) -> Result<Option<u64>, ServerError> {
-        let rows: Vec<MovedRow> = self.rows(&statement::movement(query), QUESTION).await?;
+        let rows: Vec<MovedRow> = self.rows(&question::movement(query), QUESTION).await?;
         Ok(rows.first().map(|row| row.moved))
     }
 
@@ -305,11 +306,11 @@ impl Server for ClickhouseServer {
     }
 
     async fn contents(&self, place: &Place, keys: Option<&Keys>) -> Result<Contents, ServerError> {
-        let files: Vec<FileRow> = self.rows(&statement::listing(place, keys), QUESTION).await?;
+        let files: Vec<FileRow> = self.rows(&question::listing(place, keys), QUESTION).await?;
         let has = |name: &str| files.iter().any(|row| row.file == name);
         let backup = match has(".backup") {
             true => {
-                let statement = statement::manifest(place, keys);
+                let statement = question::manifest(place, keys);
                 let rows: Vec<ManifestRow> = self.rows(&statement, QUESTION).await?;
                 rows.into_iter().next().map(|row| Manifest::read(row.id, &row.names))
             }
@@ -319,7 +320,7 @@ impl Server for ClickhouseServer {
     }
 
     async fn check(&self, database: &Name, table: &Name) -> Result<bool, ServerError> {
-        let rows: Vec<CheckRow> = self.rows(&statement::check(database, table), CHECK).await?;
+        let rows: Vec<CheckRow> = self.rows(&question::check(database, table), CHECK).await?;
         Ok(rows.iter().all(|row| row.result))
     }
 }

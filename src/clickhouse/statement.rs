@@ -1,4 +1,4 @@
-//! The statements that are sent to ClickHouse, rendered. Pure. Keys and URLs go as parameters,
+//! The commands that are sent to ClickHouse, rendered. Pure. Keys and URLs go as parameters,
 //! which no log repeats; names and ids cannot (26.9 refuses them there) and are quoted.
 
 use super::name::{Name, Object, OperationId, quoted, text};
@@ -244,74 +244,6 @@ fn source(
     format!("{head}{{{parameter}:String}}{keys}")
 }
 
-/// The question which of `.backup` and `.lock` are at a place.
-pub fn listing(place: &Place, keys: Option<&Keys>) -> Statement {
-    storage("SELECT _file AS file", place, ".*", "One", None, keys)
-}
-
-/// The question what a backup holds: its id, and the names of its definitions.
-pub fn manifest(place: &Place, keys: Option<&Keys>) -> Statement {
-    let text = "SELECT extract(line, '<backup_id>([^<]*)</backup_id>') AS id, \
-                arrayDistinct(extractAll(line, '<name>(metadata/[^<]*)[.]sql</name>')) AS names";
-    storage(text, place, ".backup", "RawBLOB", Some("line String"), keys)
-}
-
-/// A question to the table function `s3` about a file at a place.
-fn storage(
-    select: &str,
-    place: &Place,
-    file: &str,
-    format: &str,
-    structure: Option<&str>,
-    keys: Option<&Keys>,
-) -> Statement {
-    let (head, of_file, value, names) = match place.location() {
-        Location::Url(url) => (String::new(), "", url, ["", ""]),
-        Location::Collection { name, rest } => {
-            (format!("{}, ", quoted(&name)), "filename = ", rest, ["format = ", "structure = "])
-        }
-    };
-    let mut parameters = vec![("u", Value::Text(format!("{value}/{file}")))];
-    let mut with = "";
-    if let Some(keys) = keys {
-        parameters.push(("ak", Value::Secret(keys.access.clone())));
-        parameters.push(("sk", Value::Secret(keys.secret.clone())));
-        with = ", {ak:String}, {sk:String}";
-    }
-    let structure = structure
-        .map_or(String::new(), |structure| format!(", {}{}", names[1], self::text(structure)));
-    let text = format!(
-        "{select} FROM s3({head}{of_file}{{u:String}}{with}, {}{}{structure})",
-        names[0],
-        self::text(format)
-    );
-    // Questions before anything is done: a store that does not answer is told of within seconds.
-    let settings = vec![("s3_retry_attempts", "2".to_owned())];
-    Statement { text, parameters, settings }
-}
-
-/// The question whether a table's data are whole.
-pub fn check(database: &Name, table: &Name) -> Statement {
-    let text = format!(
-        "CHECK TABLE {}.{} SETTINGS check_query_single_value_result = 1",
-        quoted(database),
-        quoted(table)
-    );
-    plain(text)
-}
-
-/// The question how much a statement that works has moved: bytes that it read and sent, and what it
-/// asked of an object store. system.backups itself stands still while a large file goes, and while
-/// a BACKUP writes at all.
-pub fn movement(query: &str) -> Statement {
-    plain(format!(
-        "SELECT toUInt64(arraySum(mapValues(mapFilter((name, n) -> endsWith(name, 'Bytes') OR \
-         match(name, '^S3(Copy|Upload|Put|Get|Complete)'), ProfileEvents)))) AS moved FROM \
-         system.processes WHERE query_id = {}",
-        text(query)
-    ))
-}
-
 /// What the server is to know an attempt by.
 pub fn attempt_id(operation: &str, attempt: u32) -> String {
     OperationId::parse(operation).map_or_else(|| operation.to_owned(), |id| id.attempt(attempt))
@@ -407,17 +339,6 @@ mod tests {
         );
         let value = |text: &str| Value::Text(text.to_owned());
         assert_eq!(statement.parameters, [("u", value("q2")), ("b", value("q1"))]);
-        let question = manifest(&place, None);
-        assert!(
-            question.text.ends_with(
-                "s3(`ke\\`pt`, filename = {u:String}, format = 'RawBLOB', structure = 'line String')"
-            ),
-            "{}",
-            question.text
-        );
-        assert_eq!(question.parameters, [("u", value("q2/.backup"))]);
-        let listed = listing(&at("s3://other/q1"), None).text;
-        assert_eq!(listed, "SELECT _file AS file FROM s3({u:String}, 'One')");
     }
 
     #[test]
