@@ -11,10 +11,12 @@ pub fn listing(place: &Place, keys: Option<&Keys>) -> Statement {
     storage("SELECT _file AS file", place, ".*", "One", None, keys)
 }
 
-/// The question what a backup holds: its id, and the names of its definitions.
+/// The question what a backup holds: its id, and the names of its definitions. A backup of a cluster
+/// has those of each host in a folder of its own, and most of them are the same.
 pub fn manifest(place: &Place, keys: Option<&Keys>) -> Statement {
     let text = "SELECT extract(line, '<backup_id>([^<]*)</backup_id>') AS id, \
-                arrayDistinct(extractAll(line, '<name>(metadata/[^<]*)[.]sql</name>')) AS names";
+                arrayDistinct(extractAll(line, \
+                '<name>(?:shards/[0-9]+/replicas/[0-9]+/)?(metadata/[^<]*)[.]sql</name>')) AS names";
     storage(text, place, ".backup", "RawBLOB", Some("line String"), keys)
 }
 
