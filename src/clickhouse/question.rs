@@ -6,6 +6,28 @@ use super::place::{Location, Place};
 use super::secret::Keys;
 use super::statement::{Statement, Value};
 
+/// The question which databases there are; of a cluster, on each of its hosts.
+pub fn databases(cluster: Option<&Name>) -> Statement {
+    seen(cluster, "SELECT name, toString(uuid) AS uuid, engine", "system.databases", "")
+}
+
+/// The question what is in a database; of a cluster, on each of its hosts.
+pub fn tables(cluster: Option<&Name>, database: &Name) -> Statement {
+    let select = "SELECT name, toString(uuid) AS uuid, engine, total_rows AS rows, total_bytes AS \
+                  bytes";
+    let only = format!(" WHERE database = {}", text(database.as_str()));
+    seen(cluster, select, "system.tables", &only)
+}
+
+/// A host that does not answer is an error: nobody knows what it has.
+fn seen(cluster: Option<&Name>, select: &str, table: &str, only: &str) -> Statement {
+    let Some(cluster) = cluster else { return plain(format!("{select} FROM {table}{only}")) };
+    let cluster = text(cluster.as_str());
+    let text = format!("{select} FROM clusterAllReplicas({cluster}, {table}){only}");
+    let settings = vec![("skip_unavailable_shards", "0".to_owned())];
+    Statement { text, settings, ..Statement::default() }
+}
+
 /// The question which of `.backup` and `.lock` are at a place.
 pub fn listing(place: &Place, keys: Option<&Keys>) -> Statement {
     storage("SELECT _file AS file", place, ".*", "One", None, keys)
@@ -101,5 +123,17 @@ mod tests {
         assert_eq!(question.parameters, [("u", Value::Text("q2/.backup".to_owned()))]);
         let listed = listing(&at("s3://other/q1"), None).text;
         assert_eq!(listed, "SELECT _file AS file FROM s3({u:String}, 'One')");
+    }
+
+    #[test]
+    fn all_hosts_of_a_cluster_are_asked_and_none_is_left_out() {
+        let (cluster, database) = (Name::known("c'1"), Name::known("d"));
+        let asked = tables(Some(&cluster), &database);
+        let end = "FROM clusterAllReplicas('c\\'1', system.tables) WHERE database = 'd'";
+        assert!(asked.text.ends_with(end), "{}", asked.text);
+        assert_eq!(asked.settings, [("skip_unavailable_shards", "0".to_owned())]);
+        let alone = databases(None);
+        assert!(alone.text.ends_with("engine FROM system.databases"), "{}", alone.text);
+        assert!(alone.settings.is_empty());
     }
 }

@@ -119,11 +119,6 @@ fn restore(payload: Value, policy: &Policy) -> Result<RestoreBackup, TaskError> 
     if source_table.is_some() && common.object.table.is_none() {
         return Err(fields.wrong("source_table", "only with scope table"));
     }
-    if common.cluster.is_some() {
-        return Err(
-            fields.wrong("on_cluster", "only with create_backup: nothing guards the others")
-        );
-    }
     if overwrite {
         refuse_overwrite(&fields, &common)?;
     }
@@ -137,6 +132,11 @@ fn refuse_overwrite(fields: &Fields, common: &Common) -> Result<(), TaskError> {
         return Err(
             fields.wrong("overwrite", "not with structure_only: it would replace rows by none")
         );
+    }
+    if common.cluster.is_some() {
+        let why = "not with on_cluster: what was there could not be put back on all hosts. Restore \
+                   under another name, or drop it on the cluster before";
+        return Err(fields.wrong("overwrite", why));
     }
     let whole = common.object.table.is_none();
     if whole && common.object.database.as_str() == "default" {

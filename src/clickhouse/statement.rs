@@ -71,6 +71,8 @@ pub enum Command<'a> {
     },
     /// Makes a database where there is none.
     CreateDatabase {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its name.
         database: &'a Name,
     },
@@ -83,11 +85,15 @@ pub enum Command<'a> {
     },
     /// Drops a database that is ours.
     DropDatabase {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its name.
         database: &'a Name,
     },
-    /// Renames a table.
+    /// Renames a table; on a cluster wherever it is.
     RenameTable {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its database.
         database: &'a Name,
         /// Its name.
@@ -106,6 +112,8 @@ pub enum Command<'a> {
     },
     /// Drops a table that is ours.
     DropTable {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its database.
         database: &'a Name,
         /// Its name.
@@ -141,22 +149,27 @@ impl Command<'_> {
             }
             Self::Restore { source, target, transfer } => transfer
                 .render(&format!("RESTORE {}{}", whole(source), renamed(source, target)), "FROM"),
-            Self::CreateDatabase { database } => {
-                plain(format!("CREATE DATABASE IF NOT EXISTS {}", quoted(database)))
+            Self::CreateDatabase { cluster, database } => {
+                plain(format!("CREATE DATABASE IF NOT EXISTS {}{}", quoted(database), on(*cluster)))
             }
             Self::RenameDatabase { from, to } => plain(format!(
                 "RENAME DATABASE {} TO {} SETTINGS check_table_dependencies = 0",
                 quoted(from),
                 quoted(to)
             )),
-            Self::DropDatabase { database } => {
-                plain(format!("DROP DATABASE IF EXISTS {} {DROP}", quoted(database)))
-            }
-            Self::RenameTable { database, from, to } => plain(format!(
-                "RENAME TABLE {0}.{1} TO {0}.{2} SETTINGS check_table_dependencies = 0",
+            Self::DropDatabase { cluster, database } => plain(format!(
+                "DROP DATABASE IF EXISTS {}{} {DROP}",
+                quoted(database),
+                on(*cluster)
+            )),
+            // Said again until every host of a cluster has done it: some may have, already.
+            Self::RenameTable { cluster, database, from, to } => plain(format!(
+                "RENAME TABLE {3}{0}.{1} TO {0}.{2}{4} SETTINGS check_table_dependencies = 0",
                 quoted(database),
                 quoted(from),
-                quoted(to)
+                quoted(to),
+                if cluster.is_some() { "IF EXISTS " } else { "" },
+                on(*cluster)
             )),
             Self::ExchangeTables { database, one, other } => plain(format!(
                 "EXCHANGE TABLES {0}.{1} AND {0}.{2}",
@@ -164,9 +177,12 @@ impl Command<'_> {
                 quoted(one),
                 quoted(other)
             )),
-            Self::DropTable { database, table } => {
-                plain(format!("DROP TABLE IF EXISTS {}.{} {DROP}", quoted(database), quoted(table)))
-            }
+            Self::DropTable { cluster, database, table } => plain(format!(
+                "DROP TABLE IF EXISTS {}.{}{} {DROP}",
+                quoted(database),
+                quoted(table),
+                on(*cluster)
+            )),
             Self::Detach { database, view } => {
                 plain(format!("DETACH TABLE {}.{} PERMANENTLY", quoted(database), quoted(view)))
             }
@@ -182,6 +198,11 @@ impl Command<'_> {
 
 fn plain(text: String) -> Statement {
     Statement { text, ..Statement::default() }
+}
+
+/// What sends a statement to all servers of a cluster.
+fn on(cluster: Option<&Name>) -> String {
+    cluster.map_or(String::new(), |cluster| format!(" ON CLUSTER {}", quoted(cluster)))
 }
 
 fn whole(object: &Object) -> String {
@@ -209,7 +230,7 @@ impl Transfer<'_> {
             parameters.push(("ak", Value::Secret(keys.access.clone())));
             parameters.push(("sk", Value::Secret(keys.secret.clone())));
         }
-        let cluster = self.cluster.map_or(String::new(), |c| format!(" ON CLUSTER {}", quoted(c)));
+        let cluster = on(self.cluster);
         let mut text =
             format!("{head}{cluster} {way} S3({at}) SETTINGS id = {}", self::text(&self.id));
         if let Some(base) = self.base {
@@ -344,8 +365,49 @@ mod tests {
     #[test]
     fn names_stay_in_their_quotes() {
         let evil = name("x` SYNC; DROP DATABASE quotes; --\\");
-        let text = Command::DropDatabase { database: &evil }.render().text;
+        let text = Command::DropDatabase { cluster: None, database: &evil }.render().text;
         let quoted = "`x\\` SYNC; DROP DATABASE quotes; --\\\\`";
         assert_eq!(text, format!("DROP DATABASE IF EXISTS {quoted} {DROP}"));
+    }
+
+    #[test]
+    fn what_is_done_on_a_cluster_is_done_on_all_of_it() {
+        let (database, table, beside) = (&name("d"), &name("t"), &name("u"));
+        let cluster = &name("c`1");
+        let cluster = Some(cluster);
+        let rename = Command::RenameTable { cluster, database, from: beside, to: table };
+        let cases = [
+            (
+                Command::CreateDatabase { cluster, database },
+                "CREATE DATABASE IF NOT EXISTS `d` ON CLUSTER `c\\`1`".to_owned(),
+            ),
+            (
+                rename,
+                "RENAME TABLE IF EXISTS `d`.`u` TO `d`.`t` ON CLUSTER `c\\`1` SETTINGS \
+                 check_table_dependencies = 0"
+                    .to_owned(),
+            ),
+            (
+                Command::DropTable { cluster, database, table },
+                format!("DROP TABLE IF EXISTS `d`.`t` ON CLUSTER `c\\`1` {DROP}"),
+            ),
+            (
+                Command::DropDatabase { cluster, database },
+                format!("DROP DATABASE IF EXISTS `d` ON CLUSTER `c\\`1` {DROP}"),
+            ),
+        ];
+        for (command, text) in cases {
+            assert_eq!(command.render().text, text);
+        }
+        let place = Place::parse("s3://my-bucket/q1", &Places::default()).expect("a place");
+        let transfer = Transfer { cluster, ..transfer(&place, None) };
+        let object = |table: &Name| Object { database: name("d"), table: Some(table.clone()) };
+        let command =
+            Command::Restore { source: &object(table), target: &object(beside), transfer };
+        assert_eq!(
+            command.render().text,
+            "RESTORE TABLE `d`.`t` AS `d`.`u` ON CLUSTER `c\\`1` FROM S3({u:String}) SETTINGS id = \
+             'op-a1' ASYNC"
+        );
     }
 }
