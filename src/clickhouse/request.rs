@@ -327,6 +327,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_restored_where_it_is_allowed_and_never_overwritten() {
+        let policy = Policy { clusters: vec!["main".into()], ..Policy::default() };
+        let read = |overwrite: &str, policy: &Policy| {
+            let with = format!("{overwrite}, \"on_cluster\": \"main\"");
+            let body = RESTORE.replace("true", &with);
+            Task::read("restore_backup", json::read(body.as_bytes())?, policy)
+        };
+        let Ok(Task::Restore(restore)) = read("false", &policy) else { panic!("refused") };
+        assert_eq!(restore.common.cluster, Some(Name::known("main")));
+        let refused = read("true", &policy).expect_err("refused");
+        assert_eq!(refused.code, Code::BadRequest);
+        let message = &refused.message;
+        assert!(message.starts_with("request.overwrite: not with on_cluster"), "{message}");
+        assert!(message.contains("drop it on the cluster before"), "{message}");
+        let stranger = read("false", &Policy::default()).expect_err("refused");
+        assert_eq!(stranger.code, Code::ForbiddenTarget);
+    }
+
+    #[test]
     fn no_error_repeats_a_secret() {
         let canary = CREATE.replace("...", "caNary\\u0001");
         let error = read("create_backup", &canary).expect_err("refused");
