@@ -355,7 +355,7 @@ pub fn code_of(number: i32, text: &str) -> Code {
         394 | 735 => Code::Cancelled,
         // Clusters that are not there or have no ZooKeeper, servers that take no statement for one,
         // and names that are too long together.
-        69 | 170 | 225 | 371 | 392 | 701 => Code::BadRequest,
+        69 | 139 | 170 | 225 | 371 | 392 | 701 => Code::BadRequest,
         // A host of a cluster, or its ZooKeeper.
         279 | 999 => Code::ClickhouseUnavailable,
         // Read-only users, and settings that a profile forbids.
@@ -417,6 +417,7 @@ mod tests {
             (499, "PreconditionFailed Message: .., key backups/q1/.lock", Code::PathLocked),
             (36, "another backup with the same ID", Code::IdConflict),
             (36, "malformed", Code::BadRequest),
+            (139, "There is no Zookeeper configuration", Code::BadRequest),
             (392, "Replicated DDL queries are disabled", Code::BadRequest),
             (279, "All connection tries failed", Code::ClickhouseUnavailable),
             (4242, "is being written already", Code::Internal),
