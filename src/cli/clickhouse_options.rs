@@ -353,8 +353,10 @@ impl ClickhouseMeans {
         }
         patience.retries = means.s3_retries.unwrap_or(patience.retries);
         let file = |what, path: Option<PathBuf>| path.map(|path| read(what, &path)).transpose();
-        let (cert, key) =
-            (file("--clickhouseCert", means.cert)?, file("--clickhouseKey", means.key)?);
+        let cert = file("--clickhouseCert", means.cert)?;
+        // What is no text is no PEM, as nothing is none.
+        let key = |bytes| Secret::new(String::from_utf8(bytes).unwrap_or_default());
+        let key = file("--clickhouseKey", means.key)?.map(key);
         let password = secret(around, "DELTAKEEP_CLICKHOUSE_PASSWORD")?;
         let address = Address {
             url: address("--clickhouse", &url)?,
@@ -511,5 +513,19 @@ mod tests {
         for url in ["h:8123", "ftp://h", "http://", "http://u@h", "http://h/x", "http://h?x=1"] {
             assert!(address("--clickhouse", url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn what_leads_to_a_server_is_shown_without_its_secrets() {
+        let address = Address {
+            url: "https://h".to_owned(),
+            user: None,
+            password: Some(Secret::new("caNary".to_owned())),
+            authorities: Vec::new(),
+            identity: Some((b"PEM".to_vec(), Secret::new("caNary".to_owned()))),
+        };
+        let shown = format!("{address:?}");
+        let numbers = format!("{:?}", b"caNary");
+        assert!(!shown.contains("caNary") && !shown.contains(&numbers), "{shown}");
     }
 }

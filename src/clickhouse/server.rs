@@ -40,7 +40,7 @@ pub struct Address {
     /// PEM of the authorities that are trusted besides the system's.
     pub authorities: Vec<Vec<u8>>,
     /// PEM of a certificate with its chain, and of its key in PKCS #8.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub identity: Option<(Vec<u8>, Secret)>,
 }
 
 /// Why there is no client.
@@ -70,7 +70,7 @@ impl ClickhouseServer {
             tls.add_root_certificate(Certificate::from_pem(pem)?);
         }
         if let Some((certificate, key)) = &address.identity {
-            tls.identity(Identity::from_pkcs8(certificate, key)?);
+            tls.identity(Identity::from_pkcs8(certificate, key.expose().as_bytes())?);
         }
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);

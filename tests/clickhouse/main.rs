@@ -21,3 +21,6 @@ mod secrets;
 mod seed;
 mod servers;
 mod stall;
+mod tls;
+#[path = "../support/tls_relay.rs"]
+mod tls_relay;

@@ -65,6 +65,13 @@ impl Other {
         made.expect("a queue");
     }
 
+    /// A queue that ends with this connection and writes nothing to disk.
+    pub async fn declare_for_itself(&self, queue: &str) {
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let made = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        made.expect("a queue");
+    }
+
     pub async fn put(&self, body: &str, properties: BasicProperties) {
         let (queue, options) = (self.queue.as_str().into(), BasicPublishOptions::default());
         let properties = properties.with_delivery_mode(2);

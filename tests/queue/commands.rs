@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::backup_rig::Rig;
 use crate::desk::Desk;
+use crate::process::Process;
 use crate::rig;
+use crate::sandbox::Sandbox;
 use crate::servers::{eventually, share};
 
 fn desk(what: &str) -> Desk {
@@ -25,6 +27,16 @@ fn backup(rig: &Rig) -> Value {
             "unloadStall": "1s",
         }
     })
+}
+
+/// A worker in the middle of a backup that takes a while.
+fn begun(desk: &Desk, rig: &Rig) -> Process {
+    rig.slow(40);
+    let worker = desk.worker(&[]);
+    desk.put(&backup(rig).to_string(), "backup");
+    let begun = || !rig.node.leftovers("d").is_empty();
+    assert!(eventually(Duration::from_secs(30), begun), "it never began");
+    worker
 }
 
 #[test]
@@ -63,11 +75,7 @@ fn a_backup_to_kafka_and_its_verification_are_tasks() {
 fn a_run_of_a_stopped_worker_goes_on_with_the_next_one() {
     let _turn = share();
     let (desk, rig) = (desk("qstop"), Rig::new("queuestop"));
-    rig.slow(40);
-    let worker = desk.worker(&[]);
-    desk.put(&backup(&rig).to_string(), "backup");
-    let begun = || !rig.node.leftovers("d").is_empty();
-    assert!(eventually(Duration::from_secs(30), begun), "it never began");
+    let worker = begun(&desk, &rig);
     desk.stop(worker);
     rig.node.clear_faults();
     let worker = desk.worker(&[]);
@@ -82,11 +90,7 @@ fn a_run_of_a_stopped_worker_goes_on_with_the_next_one() {
 fn a_killed_workers_command_ends_in_order_by_itself_and_its_run_goes_on() {
     let _turn = share();
     let (desk, rig) = (desk("qdead"), Rig::new("queuedead"));
-    rig.slow(40);
-    let worker = desk.worker(&[]);
-    desk.put(&backup(&rig).to_string(), "backup");
-    let begun = || !rig.node.leftovers("d").is_empty();
-    assert!(eventually(Duration::from_secs(30), begun), "it never began");
+    let worker = begun(&desk, &rig);
     worker.signal("KILL");
     assert_eq!(worker.wait().code, None);
     // The command gives the datamart back: it was asked to end by the end of its stdin.
@@ -103,6 +107,128 @@ fn a_killed_workers_command_ends_in_order_by_itself_and_its_run_goes_on() {
     assert_eq!((id.as_str(), &reply["status"]), ("backup", &"succeeded".into()), "{reply}");
     rig.judge(&[0, 1]);
     rig.require_free();
+    desk.stop(worker);
+}
+
+/// Of the datamart `d` of the topic into `e` on the same node.
+fn restore(rig: &Rig) -> Value {
+    json!({
+        "type": "restore_from_kafka",
+        "payload": {
+            "connect": format!("{}/e", rig.node.address),
+            "topic": rig.topic,
+            "sourceDatamart": "d",
+            "kafkaBrokersCore": rig.brokers,
+        }
+    })
+}
+
+/// Of a reply: whether it failed so.
+fn require_failed(reply: &Value, code: &str, exit_code: i32) {
+    assert_eq!((&reply["status"], &reply["final"]), (&"failed".into(), &true.into()), "{reply}");
+    let error = &reply["error"];
+    assert_eq!((&error["code"], &error["exit_code"]), (&code.into(), &exit_code.into()), "{reply}");
+    assert_ne!(error["message"].as_str().unwrap_or_default(), "", "{reply}");
+}
+
+fn require_succeeded(reply: &Value) {
+    assert_eq!((&reply["status"], &reply["error"]), (&"succeeded".into(), &Value::Null), "{reply}");
+    assert_eq!(reply["final"], true, "{reply}");
+}
+
+/// What the tables of a datamart hold.
+fn rows(node: &Sandbox, datamart: &str) -> [Vec<Value>; 2] {
+    ["a", "b"].map(|table| node.sql(datamart, &format!("SELECT * FROM {table} ORDER BY id")))
+}
+
+#[test]
+fn a_restore_and_a_drill_are_tasks() {
+    let _turn = share();
+    let (desk, rig) = (desk("qrestore"), Rig::new("queuerestore"));
+    let worker = desk.worker(&[]);
+    require_succeeded(&desk.ask(&backup(&rig), "backup"));
+    let reply = desk.ask(&restore(&rig), "restore");
+    require_succeeded(&reply);
+    let result = &reply["result"];
+    assert_eq!((&result["source"], &result["target"]), (&"d".into(), &"e".into()), "{reply}");
+    assert_eq!((&result["deltas"], &result["different"]), (&json!([0, 1]), &json!([])), "{reply}");
+    assert_eq!(rows(&rig.node, "e"), rows(&rig.node, "d"));
+    assert_eq!(rig.node.sql("e", "GET_DELTA_OK()")[0]["delta_num"], 1);
+    rig.node.require_free("e", "it was restored");
+    let full = desk.ask(&restore(&rig), "again");
+    require_failed(&full, "REFUSED", 3);
+    assert_eq!(rows(&rig.node, "e"), rows(&rig.node, "d"));
+
+    // Into another node, where the name is free.
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = Sandbox::start(folder.path(), &rig.brokers, &[]);
+    let drill = json!({
+        "type": "drill",
+        "payload": {
+            "connect": rig.keep.connect,
+            "topic": rig.topic,
+            "target": format!("{}/d", other.address),
+            "kafkaBrokersCore": rig.brokers,
+        }
+    });
+    let reply = desk.ask(&drill, "drill");
+    require_succeeded(&reply);
+    assert_eq!(
+        (&reply["result"]["verdict"], &reply["result"]["counts"]),
+        (&"ok".into(), &json!({"equal": 4})),
+        "{reply}"
+    );
+    assert!(other.try_sql("", "USE d").is_err(), "the scratch is left");
+    rig.require_free();
+    other.fault("wrong-sum@always");
+    let reply = desk.ask(&drill, "differs");
+    require_failed(&reply, "VERIFY_FAILED", 4);
+    assert_eq!(reply["result"]["verdict"], "failed", "{reply}");
+    assert!(other.try_sql("", "USE d").is_err(), "the scratch is left");
+    rig.require_free();
+    let mut told = drill;
+    told["payload"]["report"] = "/tmp".into();
+    assert_eq!(desk.ask(&told, "report")["error"]["code"], "FORBIDDEN_TARGET");
+    desk.stop(worker);
+}
+
+fn resume(run: &str) -> Value {
+    json!({"type": "resume", "payload": {"run": run}})
+}
+
+/// The run that the hint of an interrupted task names.
+fn run_of(reply: &Value) -> String {
+    require_failed(reply, "INTERRUPTED", 5);
+    assert_eq!(reply["error"]["retryable"], true, "{reply}");
+    let hint = reply["error"]["hint"].as_str().expect("a hint");
+    let run = hint.strip_prefix("a task resume with \"run\": \"").expect("it names the task");
+    run.trim_end_matches('"').to_owned()
+}
+
+#[test]
+fn an_interrupted_backup_and_restore_are_brought_to_their_end_by_tasks() {
+    let _turn = share();
+    let (desk, mut rig) = (desk("qresume"), Rig::new("queueresume"));
+    let worker = begun(&desk, &rig);
+    rig.node.kill();
+    let run = run_of(&desk.reply().1);
+    rig.node.start_again();
+    for unknown in ["ffffffff", "no run"] {
+        require_failed(&desk.ask(&resume(unknown), unknown), "BAD_REQUEST", 2);
+    }
+    let reply = desk.ask(&resume(&run), "resume");
+    require_succeeded(&reply);
+    let result = &reply["result"];
+    assert_eq!((&result["run"], &result["resumed"]), (&run.as_str().into(), &true.into()));
+    rig.judge(&[0, 1]);
+    rig.require_free();
+    require_failed(&desk.ask(&resume(&run), "resumed"), "BAD_REQUEST", 2);
+
+    rig.node.fault("fail-commit@1");
+    let run = run_of(&desk.ask(&restore(&rig), "restore"));
+    require_succeeded(&desk.ask(&resume(&run), "restored"));
+    assert_eq!(rows(&rig.node, "e"), rows(&rig.node, "d"));
+    rig.node.require_free("e", "it was restored");
     desk.stop(worker);
 }
 

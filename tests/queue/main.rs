@@ -36,5 +36,7 @@ mod servers;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
+#[path = "../support/tls_relay.rs"]
+mod tls_relay;
 mod two;
 mod worker;
