@@ -10,7 +10,7 @@ use deltakeep::clickhouse::{
 };
 use deltakeep::journal::{Operation, OperationEnd, OperationStep, Operations};
 use deltakeep::testing::Fuse;
-use deltakeep::testing::clickhouse::{Db, Faults, MemoryOperations, MemoryServer, Tbl};
+use deltakeep::testing::clickhouse::{Faults, MemoryOperations, MemoryServer, Tbl};
 
 const SAVED: [u64; 2] = [10, 20];
 
@@ -260,7 +260,7 @@ fn foreign(rows: &[u64]) -> Tbl {
 /// Puts a table on the other host.
 fn put_elsewhere(scene: &Scene, table: &str) {
     let mut world = scene.server.world();
-    let db = world.elsewhere.entry(name("live")).or_insert_with(Db::default);
+    let db = world.elsewhere.entry(name("live")).or_default();
     db.tables.insert(name(table), foreign(&[5]));
 }
 

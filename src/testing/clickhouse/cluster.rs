@@ -75,9 +75,9 @@ impl World {
 
     /// What a RESTORE brings to the other host: a table with an identity of its own.
     pub(super) fn restore_elsewhere(&mut self, database: &Name, name: &Name, table: &Tbl) {
-        let (of_database, uuid) = (self.uuid(), self.uuid());
+        let (of_database, fresh) = (self.uuid(), self.uuid());
         let empty = || Db { uuid: of_database, ..Db::default() };
         let db = self.elsewhere.entry(database.clone()).or_insert_with(empty);
-        db.tables.insert(name.clone(), Tbl { uuid, ..table.clone() });
+        db.tables.insert(name.clone(), Tbl { uuid: fresh, ..table.clone() });
     }
 }

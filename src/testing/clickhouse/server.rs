@@ -145,9 +145,9 @@ impl Server for MemoryServer {
 
 /// The databases of a host; each has the server's own.
 fn rows_of(host: &BTreeMap<Name, Db>) -> Vec<DatabaseRow> {
-    let row = |name: &Name, uuid: &str| DatabaseRow {
+    let row = |name: &Name, identity: &str| DatabaseRow {
         name: name.clone(),
-        uuid: uuid.to_owned(),
+        uuid: identity.to_owned(),
         engine: "Atomic".into(),
     };
     let own = row(&Name::known("system"), "uuid-system");
