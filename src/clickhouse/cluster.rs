@@ -1,6 +1,7 @@
 //! What is different where a whole cluster is restored: the names on all of its hosts count, what is
 //! done is done on all of them, and what some have done is not taken back. Never replaces anything.
 
+use super::decide::Decision;
 use super::failure::{Code, ServerError, TaskError};
 use super::manager::{BackupManager, Watch, open_id};
 use super::name::{Name, Object};
@@ -12,6 +13,32 @@ use crate::journal::{Operation, Operations};
 
 /// Hosts had too little time for a statement; they do it when they come to it.
 const LATE: i32 = 159;
+
+/// How often hosts are told the same before it is left open.
+const TOLD: u32 = 5;
+
+/// What the hosts of a cluster were told last, and how often.
+#[derive(Default)]
+pub(super) struct Told(Option<Decision>, u32);
+
+impl Told {
+    /// Hosts may show for ever what they were told to drop or to rename: those that the cluster has
+    /// and its ZooKeeper does not know. A server alone does what it answers for.
+    pub fn require_heard(
+        &mut self,
+        operation: &Operation,
+        decision: Decision,
+    ) -> Result<(), TaskError> {
+        let same = self.0.replace(decision) == Some(decision);
+        self.1 = if same { self.1 + 1 } else { 1 };
+        let told = matches!(decision, Decision::DropPartial | Decision::Place);
+        let Some(cluster) = cluster_of(operation).filter(|_| told && self.1 > TOLD) else {
+            return Ok(());
+        };
+        let message = format!("a host of cluster {cluster} does not do what it is told");
+        Err(TaskError::new(Code::Timeout, message).of_open(&open_id(operation)))
+    }
+}
 
 /// The cluster of an operation.
 pub(super) fn cluster_of(operation: &Operation) -> Option<Name> {

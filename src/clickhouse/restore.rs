@@ -1,7 +1,7 @@
 //! How a restore goes: look, decide, journal, act, look again. Every way through, a crash included,
 //! is the same loop; `decide` says what is next, and nothing here knows what was done before.
 
-use super::cluster::cluster_of;
+use super::cluster::{Told, cluster_of};
 use super::decide::{Decision, Look, Sent, decide_database, decide_table};
 use super::failure::{Code, TaskError};
 use super::manager::{BackupManager, Watch, failure, open_id};
@@ -25,6 +25,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         request: Option<&RestoreBackup>,
         watch: &impl Watch,
     ) -> Result<Operation, TaskError> {
+        let mut told = Told::default();
         loop {
             watch.tell(&operation);
             let look = self.look(&operation, request.is_some(), watch).await?;
@@ -33,6 +34,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 None => decide_database(&look),
             };
             tracing::debug!(?look, ?decision, "restore {}", operation.id);
+            told.require_heard(&operation, decision)?;
             let done = match decision {
                 Decision::Succeeded => return self.end(operation, OperationEnd::Succeeded),
                 Decision::RolledBack => return self.rolled_back(operation),

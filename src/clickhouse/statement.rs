@@ -141,8 +141,26 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
-    /// The statement.
+    /// The statement. One for a whole cluster waits for all hosts, whatever a profile says.
     pub fn render(&self) -> Statement {
+        let mut statement = self.rendered();
+        if self.cluster().is_some() {
+            statement.settings.push(("distributed_ddl_output_mode", "throw".to_owned()));
+        }
+        statement
+    }
+
+    fn cluster(&self) -> Option<&Name> {
+        match self {
+            Self::CreateDatabase { cluster, .. }
+            | Self::DropDatabase { cluster, .. }
+            | Self::RenameTable { cluster, .. }
+            | Self::DropTable { cluster, .. } => *cluster,
+            _ => None,
+        }
+    }
+
+    fn rendered(&self) -> Statement {
         match self {
             Self::Backup { object, transfer } => {
                 transfer.render(&format!("BACKUP {}", whole(object)), "TO")
@@ -397,7 +415,10 @@ mod tests {
             ),
         ];
         for (command, text) in cases {
-            assert_eq!(command.render().text, text);
+            let statement = command.render();
+            assert_eq!(statement.text, text);
+            let waits = ("distributed_ddl_output_mode", "throw".to_owned());
+            assert_eq!(statement.settings, [waits]);
         }
         let place = Place::parse("s3://my-bucket/q1", &Places::default()).expect("a place");
         let transfer = Transfer { cluster, ..transfer(&place, None) };

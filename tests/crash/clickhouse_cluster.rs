@@ -382,3 +382,17 @@ async fn a_second_worker_takes_a_table_over_on_all_hosts() {
     }
     assert!(taken_over > 10, "{taken_over}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_do_what_it_is_told_is_not_told_for_ever() {
+    for (table, damaged) in [(true, true), (true, false), (false, true)] {
+        let faults = Faults { deaf: true, damaged, ..Faults::default() };
+        let scene = Scene::new(&Case { faults, ..alone(table) }).await;
+        let error = scene.restore().await.expect_err("left open");
+        assert_eq!((error.code, error.open), (Code::Timeout, Some(id())), "{table} {damaged}");
+        scene.server.world().faults = Faults::default();
+        let done = scene.recover().await.unwrap();
+        assert_eq!(done.end == Some(OperationEnd::Succeeded), !damaged, "{done:?}");
+        scene.judge(done.end, "deaf");
+    }
+}

@@ -52,6 +52,8 @@ pub struct Faults {
     pub unseen: u64,
     /// Every so many statements for a whole cluster its other host comes to it later.
     pub late: Option<usize>,
+    /// The other host hears of no statement for the cluster, and nobody notices.
+    pub deaf: bool,
 }
 
 /// A finished backup, or its lock.
