@@ -48,13 +48,14 @@ fn rounds() -> usize {
 async fn accept(stores: &Stores, sender: &mut Sender, rounds: usize) -> (Worker, Value) {
     stores.declare("bench_worker").await;
     let worker = Worker::start("bench_worker");
-    let bare = Bare::backups(stores, "bench_bare").await;
+    let bare = Bare::backups(stores, "bench_bare", true).await;
+    let blind = Bare::backups(stores, "bench_blind", false).await;
     let echo = Bare::echo(stores, "bench_echo").await;
-    let queues = [worker.queue.as_str(), &bare.queue, &echo.queue];
-    let (mut spent, mut ratios): ([Vec<f64>; 3], Vec<f64>) = Default::default();
+    let queues = [worker.queue.as_str(), &bare.queue, &blind.queue, &echo.queue];
+    let (mut spent, mut ratios): ([Vec<f64>; 4], [Vec<f64>; 2]) = Default::default();
     let mut known = Value::Null;
     for _ in 0..rounds {
-        let mut round: [Vec<f64>; 3] = Default::default();
+        let mut round: [Vec<f64>; 4] = Default::default();
         for _ in 0..BACKUPS {
             for (kind, queue) in queues.iter().enumerate() {
                 let task = stores.backup();
@@ -64,7 +65,7 @@ async fn accept(stores: &Stores, sender: &mut Sender, rounds: usize) -> (Worker,
                 let echoed = began.elapsed().as_secs_f64() * 1e3;
                 stores.settled().await;
                 round[kind].push(match kind {
-                    2 => echoed,
+                    3 => echoed,
                     _ => stores.accepted(&task, sent).await,
                 });
                 if kind == 0 {
@@ -73,10 +74,12 @@ async fn accept(stores: &Stores, sender: &mut Sender, rounds: usize) -> (Worker,
             }
         }
         let middle = round.each_ref().map(|spent| median(spent.iter().copied()).0);
-        let way = middle[2] / 2.0;
-        ratios.push((middle[0] - way) / (middle[1] - way));
+        let way = middle[3] / 2.0;
+        for (kind, ratios) in ratios.iter_mut().enumerate() {
+            ratios.push((middle[0] - way) / (middle[kind + 1] - way));
+        }
         for (kind, spent) in spent.iter_mut().enumerate() {
-            let less = if kind == 2 { 0.0 } else { way };
+            let less = if kind == 3 { 0.0 } else { way };
             spent.extend(round[kind].iter().map(|spent| spent - less));
         }
     }
@@ -84,12 +87,14 @@ async fn accept(stores: &Stores, sender: &mut Sender, rounds: usize) -> (Worker,
         "{BACKUPS} backups a round, {rounds} rounds; ms from delivery until ClickHouse accepted (least, \
          most)"
     );
-    let names = ["worker", "bare client", "echo, there and back"];
+    let names = ["worker", "bare client", "the statement alone", "echo, there and back"];
     for (kind, (name, spent)) in names.iter().zip(spent).enumerate() {
         let claim = if kind == 0 { "   claim: under 10" } else { "" };
         println!("{name:32} {:>22}{claim}", range(median(spent)));
     }
-    println!("{:32} {:>22}   claim: under 2", "worker / bare client", range(median(ratios)));
+    let [bare, blind] = ratios.map(|ratios| range(median(ratios)));
+    println!("{:32} {bare:>22}   claim: under 2", "worker / bare client");
+    println!("{:32} {blind:>22}", "worker / the statement alone");
     (worker, known)
 }
 

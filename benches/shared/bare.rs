@@ -107,13 +107,17 @@ impl Drop for Bare {
 }
 
 impl Bare {
-    /// Begins the BACKUP that a task asks for, on a queue that it makes.
-    pub async fn backups(stores: &Stores, queue: &str) -> Self {
+    /// Begins the BACKUP that a task asks for, on a queue that it makes; `looks` first whether
+    /// somebody else is at work there, as the worker must.
+    pub async fn backups(stores: &Stores, queue: &str, looks: bool) -> Self {
         stores.declare(queue).await;
         let stores_of = Arc::new(stores.clone());
         Self::start(stores, queue, move |task: Value| {
             let stores = stores_of.clone();
             async move {
+                if looks {
+                    stores.look().await;
+                }
                 stores.submit(&task["payload"]).await;
                 json!({ "status": "succeeded", "final": true })
             }

@@ -60,7 +60,19 @@ impl Stores {
         })
     }
 
-    /// Does what such a task asks for, and nothing else.
+    /// Looks whether another operation has names beside the table or its database.
+    pub async fn look(&self) {
+        let names = |of: &str| {
+            let query = self.clickhouse.query(&format!("SELECT name FROM system.{of}"));
+            async move { query.fetch_all::<String>().await.expect("ClickHouse answers") }
+        };
+        let tables = format!("tables WHERE database = '{}'", self.database);
+        let (databases, tables) = tokio::join!(names("databases"), names(&tables));
+        let mut all = databases.iter().chain(&tables);
+        assert!(!all.any(|name| name.contains("__bk_")), "nobody else is at work");
+    }
+
+    /// Sends the statement that such a task asks for.
     pub async fn submit(&self, payload: &Value) {
         let text = |field: &str| payload[field].as_str().expect("a text").to_owned();
         let url = text("backup_path").replace("s3://", &format!("http://{}/", setting("S3")));

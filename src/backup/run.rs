@@ -321,8 +321,10 @@ impl<W: World> Backup<W> {
         entry::fence(&self.run).await.map_err(fail)?;
         Sweep::new(self.run.clone()).end().await.map_err(fail)?;
         own::release(&self.run).await.map_err(fail)?;
-        let ended = self.run.ledger.end(&self.summary().to_json(&self.run.settings).to_string());
-        ended.map_err(|error| fail(error.into()))
+        // What it made and left is still to be found; that it ended as asked is not said.
+        let mut summary = self.summary().to_json(&self.run.settings);
+        summary["abandoned"] = true.into();
+        self.run.ledger.end(&summary.to_string()).map_err(|error| fail(error.into()))
     }
 }
 

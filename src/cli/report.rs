@@ -260,6 +260,20 @@ fn code_of_task(code: Code) -> ExitCode {
     }
 }
 
+/// A store of operations or tasks that cannot be opened: it has no run, and a worker that holds it
+/// works until it is stopped.
+#[cfg(feature = "clickhouse")]
+pub fn of_store(error: JournalError) -> Failure {
+    let held = matches!(error, JournalError::InUse { .. });
+    let failure = Failure::from(error);
+    match held {
+        true => {
+            Failure { next: "the same command once that process has ended".to_owned(), ..failure }
+        }
+        false => failure,
+    }
+}
+
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let code = code_of_journal(&error, ExitCode::Refused);

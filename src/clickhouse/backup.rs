@@ -24,6 +24,16 @@ enum Found {
     InTheWay(TaskError),
 }
 
+/// What comes after a look.
+enum Next {
+    /// It is finished, by this attempt.
+    Found(u32),
+    /// It works.
+    Wait,
+    /// It does not end as asked.
+    Fail(TaskError),
+}
+
 impl<S: Server, J: Operations> BackupManager<S, J> {
     /// Brings a backup to its end. Without the request no statement is sent.
     pub(super) async fn drive_backup(
@@ -35,45 +45,21 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         let mut pause = self.patience.first;
         for tries in 1.. {
             if operation.step == OperationStep::Planned {
-                let Some(request) = request else {
-                    let error = TaskError::new(Code::CredentialsLost, "it was never sent");
-                    return self.fail(operation, error);
-                };
-                match self.preflight_backup(&mut operation, request, watch).await {
-                    Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
-                    Ok(Found::AtWork) => {}
-                    Ok(Found::Free) => {
-                        let sent = self.submit_backup(&mut operation, request, watch).await;
-                        if let Err(error) = sent {
-                            return self.fail(operation, error);
-                        }
-                    }
-                    Ok(Found::InTheWay(error)) | Err(error) => return self.fail(operation, error),
+                match self.begin_backup(&mut operation, request, watch).await {
+                    Next::Found(number) => return self.end_found(operation, number).await,
+                    Next::Wait => {}
+                    Next::Fail(error) => return self.fail(operation, error),
                 }
             }
             self.own(&mut operation, watch).await?;
-            let error = match self.wait(&mut operation, watch).await? {
-                Ended::Done => return self.finish_backup(operation, request, watch).await,
-                Ended::Failed(error) if is_in_the_way(&error) => {
-                    match self.find(&mut operation, keys_of(request), watch).await {
-                        Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
-                        Ok(Found::AtWork) => continue,
-                        Ok(Found::InTheWay(found)) => {
-                            TaskError { clickhouse_code: error.clickhouse_code, ..found }
-                        }
-                        Ok(Found::Free) | Err(_) => error,
-                    }
-                }
-                Ended::Failed(error) => error,
-                Ended::Forgotten => {
-                    match self.find(&mut operation, keys_of(request), watch).await {
-                        Ok(Found::Ours(number)) => return self.end_found(operation, number).await,
-                        Ok(Found::AtWork) => continue,
-                        Ok(Found::InTheWay(error)) => return self.fail(operation, error),
-                        Ok(Found::Free) => forgotten(),
-                        Err(error) => return Err(error.of_open(&open_id(&operation))),
-                    }
-                }
+            let ended = self.wait(&mut operation, watch).await?;
+            if matches!(ended, Ended::Done) {
+                return self.finish_backup(operation, request, watch).await;
+            }
+            let error = match self.after(&mut operation, ended, request, watch).await? {
+                Next::Found(number) => return self.end_found(operation, number).await,
+                Next::Wait => continue,
+                Next::Fail(error) => error,
             };
             let again = request.is_some()
                 && tries < self.patience.attempts
@@ -88,6 +74,54 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
         // The loop ends by returning.
         self.fail(operation, TaskError::new(Code::Internal, "too many attempts"))
+    }
+
+    /// Looks, and sends the statement where nothing is in the way.
+    async fn begin_backup(
+        &self,
+        operation: &mut Operation,
+        request: Option<&CreateBackup>,
+        watch: &impl Watch,
+    ) -> Next {
+        let Some(request) = request else {
+            return Next::Fail(TaskError::new(Code::CredentialsLost, "it was never sent"));
+        };
+        match self.preflight_backup(operation, request, watch).await {
+            Ok(Found::Ours(number)) => Next::Found(number),
+            Ok(Found::AtWork) => Next::Wait,
+            Ok(Found::Free) => match self.submit_backup(operation, request, watch).await {
+                Ok(()) => Next::Wait,
+                Err(error) => Next::Fail(error),
+            },
+            Ok(Found::InTheWay(error)) | Err(error) => Next::Fail(error),
+        }
+    }
+
+    /// What a statement means that did not end as asked: its place tells, where that can be seen.
+    async fn after(
+        &self,
+        operation: &mut Operation,
+        ended: Ended,
+        request: Option<&CreateBackup>,
+        watch: &impl Watch,
+    ) -> Result<Next, TaskError> {
+        let error = match ended {
+            Ended::Failed(error) if !is_in_the_way(&error) => return Ok(Next::Fail(error)),
+            Ended::Failed(error) => Some(error),
+            Ended::Done | Ended::Forgotten => None,
+        };
+        let found = self.find(operation, keys_of(request), watch).await;
+        Ok(match (found, error) {
+            (Ok(Found::Ours(number)), _) => Next::Found(number),
+            (Ok(Found::AtWork), _) => Next::Wait,
+            (Ok(Found::InTheWay(found)), error) => {
+                let clickhouse_code = error.and_then(|error| error.clickhouse_code);
+                Next::Fail(TaskError { clickhouse_code, ..found })
+            }
+            (Ok(Found::Free) | Err(_), Some(error)) => Next::Fail(error),
+            (Ok(Found::Free), None) => Next::Fail(forgotten()),
+            (Err(error), None) => return Err(error.of_open(&open_id(operation))),
+        })
     }
 
     /// Brings a backup that a dead process left to its end.
@@ -122,31 +156,28 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         request: &CreateBackup,
         watch: &impl Watch,
     ) -> Result<Found, TaskError> {
-        let others = self.require_no_others(&request.common.object, None);
+        self.require_no_others(&request.common.object, None).await?;
         // What is missing and what is in the way ClickHouse finds by itself: to ask before would cost
         // every backup more time than its acceptance.
-        if operation.attempt > 0 || watch.is_redelivered() {
-            others.await?;
-            let found = self.find(operation, request.common.keys.as_ref(), watch).await?;
-            if matches!(found, Found::Free) {
-                self.announce(operation, watch)?;
-            }
-            return Ok(found);
+        let found = match operation.attempt > 0 || watch.is_redelivered() {
+            true => self.find(operation, request.common.keys.as_ref(), watch).await?,
+            false => Found::Free,
+        };
+        if matches!(found, Found::Free) {
+            self.announce(operation, watch)?;
         }
-        // The disk is slow, too: the statement is announced while the server looks.
-        let (others, announced) = tokio::join!(others, async { self.announce(operation, watch) });
-        announced?;
-        if let Err(error) = others {
-            operation.attempt -= 1;
-            return Err(error);
-        }
-        Ok(Found::Free)
+        Ok(found)
     }
 
-    /// Journals that the next statement is being sent.
+    /// Journals that the next statement is being sent. Of a task that comes again if this process
+    /// dies, whoever gets it looks for what was sent: that needs no journal before it is owned.
     fn announce(&self, operation: &mut Operation, watch: &impl Watch) -> Result<(), TaskError> {
         operation.attempt += 1;
-        self.step(operation, OperationStep::Submitting)?;
+        operation.step = OperationStep::Submitting;
+        match watch.is_kept() && !operation.owned {
+            true => self.remember(operation),
+            false => self.put(operation)?,
+        }
         watch.tell(operation);
         Ok(())
     }
@@ -308,20 +339,16 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         object: &super::Object,
         mine: Option<&Name>,
     ) -> Result<(), TaskError> {
-        let of = |name: &Name, base: &Name| name.is_beside_of(base) && Some(name) != mine;
-        let (databases, tables) =
-            tokio::join!(self.server.databases(), self.server.tables(&object.database));
-        let wanted = |name: &Name| match &object.table {
-            Some(table) => of(name, table),
-            None => name.is_beside() && Some(name) != mine,
+        let concerns = |other: &super::Object| match (&other.table, &object.table) {
+            (Some(given), Some(table)) => given.is_beside_of(table),
+            _ => true,
         };
-        let mut databases = databases?.into_iter().map(|row| row.name);
-        let mut tables = tables?.into_iter().map(|row| row.name);
-        let found = databases.find(|name| of(name, &object.database));
-        match found.or_else(|| tables.find(wanted)) {
+        let others = self.server.beside_of(&object.database).await?;
+        let mut others = others.iter().filter(|other| concerns(other)).map(super::Object::given);
+        match others.find(|given| Some(*given) != mine) {
             None => Ok(()),
-            Some(name) => {
-                let message = format!("{name} tells of another operation on {object}");
+            Some(given) => {
+                let message = format!("{given} tells of another operation on {object}");
                 Err(TaskError::new(Code::Busy, message))
             }
         }

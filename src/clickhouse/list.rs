@@ -127,7 +127,7 @@ impl Entry {
         let ours = self.operation.as_ref().map(|operation| operation.id.as_str());
         let theirs = self.server.as_ref().map(|server| server.id.as_str());
         // Nothing else tells of it: the server was restarted, and the name has only a hash of its id.
-        let beside = || self.beside.as_ref().map(|beside| given(beside).as_str());
+        let beside = || self.beside.as_ref().map(|beside| beside.given().as_str());
         ours.or(theirs).or_else(beside).unwrap_or_default()
     }
 
@@ -318,15 +318,10 @@ fn operation_of(attempt: &str) -> Option<OperationId> {
     OperationId::parse(id)
 }
 
-/// The name that an operation gave.
-fn given(object: &Object) -> &Name {
-    object.table.as_ref().unwrap_or(&object.database)
-}
-
 /// What is beside a name tells of an operation of another journal, unless it is one of ours.
 fn add_beside(entries: &mut Vec<Entry>, beside: Vec<Object>) {
     for object in beside {
-        let Some(mark) = given(&object).mark() else { continue };
+        let Some(mark) = object.given().mark() else { continue };
         let marked = |entry: &&mut Entry| match (&entry.operation, &entry.server) {
             (Some(operation), _) => OperationId::known(&operation.id).mark() == mark,
             (None, Some(server)) => operation_of(&server.id).is_some_and(|id| id.mark() == mark),

@@ -41,6 +41,12 @@ pub trait Watch: Send + Sync {
         false
     }
 
+    /// Whether the task comes again if this process dies before it is owned: what is known of it
+    /// until then need not outlive the process.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
     /// Whether the task was given to somebody before who may have begun it and died: a finished
     /// backup of this id at its place is then its own.
     fn is_redelivered(&self) -> bool {
@@ -357,9 +363,18 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     }
 
     /// Holds an operation in memory alone.
-    fn remember(&self, operation: &mut Operation) {
+    pub(super) fn remember(&self, operation: &mut Operation) {
         operation.updated = (self.now)();
         self.memory().known.insert(operation.id.clone(), operation.clone());
+    }
+
+    /// Journals an operation, durably with what is journalled next.
+    pub(super) fn note(&self, operation: &mut Operation) -> Result<(), TaskError> {
+        operation.updated = (self.now)();
+        let mut memory = self.memory();
+        memory.journal.note(operation).map_err(of_journal)?;
+        memory.known.insert(operation.id.clone(), operation.clone());
+        Ok(())
     }
 
     /// Journals an operation.
@@ -444,6 +459,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         if operation.owned {
             return Ok(());
         }
+        // It is there whenever its task is this journal's: what owns the task is durable after this.
+        self.note(operation)?;
         if !watch.own(operation).await {
             let error = TaskError::new(Code::Busy, "the task went back to its queue");
             return Err(error.of_open(&open_id(operation)));

@@ -187,6 +187,12 @@ pub trait Server: Send + Sync {
     /// Databases and tables whose names operations gave, of any journal.
     fn beside(&self) -> impl Future<Output = Result<Vec<Object>, ServerError>> + Send;
 
+    /// Of these, the databases beside a database and the tables in it. Every backup waits for that.
+    fn beside_of(
+        &self,
+        database: &Name,
+    ) -> impl Future<Output = Result<Vec<Object>, ServerError>> + Send;
+
     /// The operation of this id, as far as the server remembers it; its log is not looked at.
     fn operation(
         &self,

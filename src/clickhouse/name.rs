@@ -121,6 +121,21 @@ pub struct Object {
     pub table: Option<Name>,
 }
 
+impl Object {
+    /// Its own name: the table's, else the database's.
+    pub fn given(&self) -> &Name {
+        self.table.as_ref().unwrap_or(&self.database)
+    }
+
+    /// Whether an operation gave it its name, beside this database or in it.
+    pub fn is_near(&self, database: &Name) -> bool {
+        match &self.table {
+            Some(table) => self.database == *database && table.is_beside(),
+            None => self.database.is_beside_of(database),
+        }
+    }
+}
+
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.table {

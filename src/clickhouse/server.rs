@@ -233,6 +233,15 @@ struct BesideRow {
     given: String,
 }
 
+impl BesideRow {
+    fn object(self) -> Object {
+        Object {
+            database: Name::known(self.base),
+            table: (!self.given.is_empty()).then(|| Name::known(self.given)),
+        }
+    }
+}
+
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct MovedRow {
     moved: u64,
@@ -292,11 +301,24 @@ impl Server for ClickhouseServer {
             .to_owned();
         let rows: Vec<BesideRow> =
             self.rows(&Statement { text, ..Statement::default() }, QUESTION).await?;
-        let object = |row: BesideRow| Object {
-            database: Name::known(row.base),
-            table: (!row.given.is_empty()).then(|| Name::known(row.given)),
-        };
-        Ok(rows.into_iter().map(object).collect())
+        Ok(rows.into_iter().map(BesideRow::object).collect())
+    }
+
+    async fn beside_of(&self, database: &Name) -> Result<Vec<Object>, ServerError> {
+        // Two questions at once take less time than one about both; names alone are cheap.
+        let databases = "SELECT name AS base, '' AS given FROM system.databases".to_owned();
+        let tables = format!(
+            "SELECT database AS base, name AS given FROM system.tables WHERE database = {}",
+            text(database.as_str())
+        );
+        let [databases, tables] =
+            [databases, tables].map(|text| Statement { text, ..Statement::default() });
+        let (databases, tables) = tokio::join!(
+            self.rows::<BesideRow>(&databases, QUESTION),
+            self.rows::<BesideRow>(&tables, QUESTION)
+        );
+        let all = databases?.into_iter().chain(tables?).map(BesideRow::object);
+        Ok(all.filter(|object| object.is_near(database)).collect())
     }
 
     async fn operation(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {

@@ -162,6 +162,15 @@ pub trait Operations: Send + 'static {
     /// [`JournalError`].
     fn put(&mut self, operation: &Operation) -> Result<(), JournalError>;
 
+    /// As [`Self::put`], but durable only with what is written durably next in the same store, an
+    /// operation or a task.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn note(&mut self, operation: &Operation) -> Result<(), JournalError> {
+        self.put(operation)
+    }
+
     /// Forgets operations.
     ///
     /// # Errors

@@ -71,14 +71,6 @@ pub trait Tasks: Send + 'static {
     /// [`JournalError`].
     fn put(&mut self, task: &QueueTask) -> Result<(), JournalError>;
 
-    /// As [`Self::put`], but durable only with what is written durably next in the same store.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    fn note(&mut self, task: &QueueTask) -> Result<(), JournalError> {
-        self.put(task)
-    }
-
     /// Forgets tasks.
     ///
     /// # Errors

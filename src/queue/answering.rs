@@ -6,26 +6,21 @@ use super::ask::Light;
 use super::envelope::{Envelope, Refusal};
 use super::mask::mask;
 use super::reply::{self, Answer, Asker};
-use super::worker::Inner;
-use super::{Address, Broker, Delivery, Message, Outgoing, Published, Runner, ask};
+use super::worker::{DeliveryOf, Inner, World};
+use super::{Address, Broker, Delivery, Message, Outgoing, Published, ask};
 use crate::clickhouse::report::{of_entry, of_page};
-use crate::clickhouse::{OperationId, Server, TaskError};
-use crate::journal::{Operations, QueueTask, Tasks};
+use crate::clickhouse::{OperationId, TaskError};
+use crate::journal::QueueTask;
 
-impl<B, S, J, T, R> Inner<B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+/// Longest reason in a header, letters: the properties of a message have to fit into a frame.
+const REASON: usize = 1000;
+
+impl<W: World> Inner<W> {
     /// A message that is no task: an error reply where somebody waits for one, and what can be kept
     /// of it is kept elsewhere. All of that comes out the same when it is delivered again.
     pub(super) async fn refuse(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         refusal: &Refusal,
         to: Option<Option<String>>,
     ) {
@@ -37,8 +32,8 @@ where
         let to = to.flatten();
         if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
             && self.bury(delivery.message(), &refusal.error, kind).await
-            && delivery.ack().await
         {
+            delivery.answered().await;
             self.meter.ended(kind, answer.outcome(), self.now());
         }
     }
@@ -82,9 +77,10 @@ where
         kind: Option<&str>,
     ) -> bool {
         let body = mask(&message.body, |kind| ask::is_kind(&self.settings, kind));
+        let reason: String = error.message.chars().take(REASON).collect();
         let headers = [
             ("code", error.code.as_str()),
-            ("reason", error.message.as_str()),
+            ("reason", reason.as_str()),
             ("worker", self.settings.worker.as_str()),
         ];
         let headers = headers.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -113,7 +109,7 @@ where
     /// What is answered at once. No journal has it: when it is delivered again it is asked again.
     pub(super) async fn answer(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
         to: Option<String>,
         light: Light,
@@ -135,9 +131,8 @@ where
             Err(error) => Answer::failed(&error),
         };
         let asker = asker(envelope, operation.as_ref());
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && delivery.ack().await
-        {
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await {
+            delivery.answered().await;
             self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
         }
     }
@@ -145,7 +140,7 @@ where
     /// The same final reply, to whoever asks this time.
     pub(super) async fn repeat(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         known: Option<QueueTask>,
         to: Option<String>,
     ) {
@@ -161,13 +156,13 @@ where
             None => true,
         };
         if sent {
-            delivery.ack().await;
+            delivery.answered().await;
         }
     }
 
     pub(super) async fn answer_error(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
         to: Option<String>,
         id: &OperationId,
@@ -175,9 +170,8 @@ where
     ) {
         let answer = Answer::failed(error);
         let asker = asker(envelope, Some(id));
-        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await
-            && delivery.ack().await
-        {
+        if self.reply(delivery.message(), to.as_deref(), asker, &answer).await {
+            delivery.answered().await;
             self.meter.ended(Some(&envelope.kind), answer.outcome(), self.now());
         }
     }

@@ -1,6 +1,7 @@
 //! A message as a task: who sent it, what it is known by, what it asks for. Pure. Owns the fields
 //! around the payload; never repeats a value of the body in an error.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -11,7 +12,9 @@ use crate::clickhouse::json::{self, Fields};
 use crate::clickhouse::{Code, OperationId, TaskError};
 
 /// The header that a task has that was sent back to its queue: a second copy of it may be there.
-pub const AGAIN: &str = "deltakeep-again";
+const AGAIN: &str = "deltakeep-again";
+/// Headers that say something about a task.
+const HEADERS: [&str; 2] = ["schema-version", "progress"];
 /// Largest `meta`, bytes.
 const META: usize = 4096;
 /// Longest id of a sender that is repeated as it is, bytes: with what is put behind it, an AMQP
@@ -175,6 +178,16 @@ pub fn is_again(message: &Message) -> bool {
     message.redelivered || message.headers.contains_key(AGAIN)
 }
 
+/// The headers with which a message is sent back to its queue: those that are looked at, so that they
+/// are as short as they need be.
+pub fn headers_again(message: &Message) -> BTreeMap<String, String> {
+    let kept = HEADERS.iter().filter_map(|name| {
+        let value = message.headers.get(*name).filter(|value| value.len() <= LONGEST)?;
+        Some(((*name).to_owned(), value.clone()))
+    });
+    kept.chain([(AGAIN.to_owned(), "true".to_owned())]).collect()
+}
+
 /// Whether its sender wants to hear of progress.
 pub fn wants_progress(message: &Message) -> bool {
     message.headers.get("progress").is_some_and(|value| value == "true")
@@ -319,6 +332,19 @@ mod tests {
         assert!(read(&message(&meta), "q", known).is_err());
         let large = format!(r#"{{"type": "get_backup", "x": "{}"}}"#, "x".repeat(LARGEST));
         assert_eq!(read(&message(&large), "q", known).expect_err("large").kind, None);
+    }
+
+    #[test]
+    fn a_task_is_sent_back_with_the_headers_that_count_and_no_long_one() {
+        let headers = |all: &[(&str, &str)]| {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let long = format!("1.{}", "0".repeat(100_000));
+        let came =
+            headers(&[("progress", "true"), ("schema-version", &long), ("traceparent", "x")]);
+        let again = headers_again(&Message { headers: came, ..message(SEED) });
+        assert_eq!(again, headers(&[("progress", "true"), (AGAIN, "true")]));
+        assert!(is_again(&Message { headers: again, ..message(SEED) }));
     }
 
     #[test]

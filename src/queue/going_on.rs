@@ -8,21 +8,12 @@ use tokio::task::JoinSet;
 
 use super::reply;
 use super::ticket::{Fate, Ticket, longer, pause, stopped};
-use super::worker::Inner;
-use super::{Broker, Published, Runner};
-use crate::clickhouse::{Alone, OperationId, Server};
-use crate::journal::{Operation, Operations, QueueTask, TaskState, Tasks};
+use super::worker::{Inner, World};
+use super::{Broker, Published};
+use crate::clickhouse::{Alone, OperationId};
+use crate::journal::{Operation, QueueTask, TaskState};
 
-impl<B, S, J, T, R> Inner<B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-    R::Running: 'static,
-{
+impl<W: World> Inner<W> {
     /// Goes on with what a former process left.
     pub(super) fn go_on(self: &Arc<Self>, jobs: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
         let tasks = self.ledger.all();
@@ -111,7 +102,7 @@ where
         }
     }
 
-    async fn resume(&self, ticket: Ticket<'_, B, S, J, T, R>) {
+    async fn resume(&self, ticket: Ticket<'_, W>) {
         let task = ticket.task();
         let _running = self.meter.running(&task.kind);
         // A slot where there is one: what was begun does not wait.

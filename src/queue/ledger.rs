@@ -148,21 +148,9 @@ impl<T: Tasks> Ledger<T> {
 
     /// Remembers a task, durably when it returns.
     pub(super) fn put(&self, task: &mut QueueTask) -> Result<(), JournalError> {
-        self.write(task, true)
-    }
-
-    /// Remembers a task, durably with what is written next.
-    pub(super) fn note(&self, task: &mut QueueTask) -> Result<(), JournalError> {
-        self.write(task, false)
-    }
-
-    fn write(&self, task: &mut QueueTask, durable: bool) -> Result<(), JournalError> {
         task.updated = (self.now)();
         let mut memory = self.memory();
-        match durable {
-            true => memory.tasks.put(task)?,
-            false => memory.tasks.note(task)?,
-        }
+        memory.tasks.put(task)?;
         let before = memory.known.insert(task.key.clone(), task.clone());
         let was_done = before.is_some_and(|before| before.state == TaskState::Done);
         memory.done -= usize::from(was_done);
@@ -171,6 +159,16 @@ impl<T: Tasks> Ledger<T> {
         drop(memory);
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// Remembers a task that just came, as long as this process lives.
+    pub(super) fn remember(&self, task: &mut QueueTask) {
+        task.updated = (self.now)();
+        let mut memory = self.memory();
+        let before = memory.known.insert(task.key.clone(), task.clone());
+        memory.done -= usize::from(before.is_some_and(|before| before.state == TaskState::Done));
+        drop(memory);
+        self.changed.notify_waiters();
     }
 
     /// Forgets a task.

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 pub use command::{CommandRule, OptionRule, Takes};
 pub use counts::Counts;
 pub use limits::Limits;
-pub use worker::{Served, Settings, Worker};
+pub use worker::{Served, Settings, Worker, World};
 
 /// Largest body of a task, bytes.
 pub const LARGEST: usize = 64 * 1024;
@@ -144,6 +144,10 @@ pub trait Delivery: Send + Sync {
     /// answered a question that was asked after the ack on the same channel. False where the
     /// connection by which the task came is gone: the task goes to somebody else, or did.
     fn ack(&self) -> impl Future<Output = bool> + Send;
+
+    /// Tells the broker that nothing is owed for the task any more, and does not wait until it has
+    /// heard: one that comes again is answered again.
+    fn answered(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// A command of this program with its options: `words[0]` is its name.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::ask::Heavy;
 use super::reply::{Answer, has_succeeded};
 use super::ticket::{Fate, Ticket};
-use super::{Broker, Runner};
-use crate::clickhouse::{Code, OperationId, Server, TaskError};
-use crate::journal::{Operation, Operations, Tasks};
+use super::worker::World;
+use crate::clickhouse::{Code, OperationId, TaskError};
+use crate::journal::Operation;
 
 /// How often a task is tried while ClickHouse does not answer and nothing was begun.
 const TRIES: u32 = 5;
@@ -23,15 +23,7 @@ pub(super) struct Origin {
     pub(super) named: bool,
 }
 
-impl<B, S, J, T, R> Ticket<'_, B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+impl<W: World> Ticket<'_, W> {
     /// Works on a backup or restore until it is at its end or has to be left.
     pub(super) async fn operate(&self, id: &OperationId, asked: &Heavy, origin: &Origin) {
         let before = self.inner.manager.known(id).is_some_and(|known| has_succeeded(&known));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::reply::Answer;
 use super::ticket::{Fate, Ticket};
-use super::{Broker, Ending, Runner, RunnerError, Running, Work};
-use crate::clickhouse::{Code, Server, TaskError};
-use crate::journal::{Operations, Tasks};
+use super::worker::World;
+use super::{Ending, Runner, RunnerError, Running, Work};
+use crate::clickhouse::{Code, TaskError};
 
 /// How often a run is resumed whose command was killed.
 const RESUMES: u32 = 3;
@@ -18,15 +18,7 @@ const HELD: i32 = 7;
 /// First and longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-impl<B, S, J, T, R> Ticket<'_, B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+impl<W: World> Ticket<'_, W> {
     /// Runs a command until it is at its end or has to be left. One whose run was begun goes on.
     pub(super) async fn run(&self) {
         let task = self.task();

@@ -11,22 +11,27 @@ use super::ledger::AtWork;
 use super::operation::Origin;
 use super::reply::Answer;
 use super::ticket::{Ticket, stopped};
-use super::worker::Inner;
-use super::{Address, Broker, Delivery, Message, Outgoing, Published, Runner};
-use crate::clickhouse::{Code, OperationId, Server, TaskError};
-use crate::journal::{Operations, QueueTask, TaskState, Tasks};
+use super::worker::{DeliveryOf, Inner, World};
+use super::{Address, Broker, Delivery, Message, Outgoing, Published};
+use crate::clickhouse::{Code, OperationId, TaskError};
+use crate::journal::{QueueTask, TaskState};
 
-impl<B, S, J, T, R> Inner<B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+/// A task that came and is to be worked on.
+struct Coming<'a, W: World> {
+    delivery: &'a DeliveryOf<W>,
+    envelope: Envelope,
+    /// The queue that waits for replies.
+    to: Option<String>,
+    /// The operation that it asks for.
+    id: OperationId,
+    heavy: Box<Heavy>,
+    /// A second copy of it may have been taken by somebody.
+    again: bool,
+}
+
+impl<W: World> Inner<W> {
     /// Takes one delivery as far as it goes.
-    pub(super) async fn handle(&self, delivery: B::Delivery, stop: watch::Receiver<bool>) {
+    pub(super) async fn handle(&self, delivery: DeliveryOf<W>, stop: watch::Receiver<bool>) {
         let message = delivery.message();
         let known = |kind: &str| ask::is_kind(&self.settings, kind);
         let mut envelope = match envelope::read(message, &self.settings.queue, known) {
@@ -51,7 +56,9 @@ where
             }
             Ok((to, Ask::Light(light))) => self.answer(&delivery, &envelope, to, light).await,
             Ok((to, Ask::Heavy(id, heavy))) => {
-                self.take(&delivery, &envelope, to, (id, heavy), stop).await;
+                let (delivery, again) = (&delivery, envelope::is_again(message));
+                let coming = Coming { delivery, envelope, to, id, heavy, again };
+                self.take(coming, stop).await;
             }
         }
     }
@@ -63,66 +70,38 @@ where
     }
 
     /// A task that is worked on, if it is to be.
-    async fn take(
-        &self,
-        delivery: &B::Delivery,
-        envelope: &Envelope,
-        to: Option<String>,
-        (id, heavy): (OperationId, Box<Heavy>),
-        stop: watch::Receiver<bool>,
-    ) {
-        let message = delivery.message();
-        let again = envelope::is_again(message);
-        let Some((meeting, known, at_work)) = self.meet(envelope, again, &stop).await else {
-            return;
-        };
-        match meeting {
-            Meeting::TakeOn => {}
-            Meeting::Drop => {
-                delivery.ack().await;
-                return;
-            }
-            Meeting::Repeat => return self.repeat(delivery, known, to).await,
-            Meeting::Conflict => {
-                let text = "a task of this id asked for something else";
-                let error = TaskError::new(Code::IdConflict, text);
-                return self.answer_error(delivery, envelope, to, &id, &error).await;
-            }
-            Meeting::Busy => {
-                let text = "the same task without an id is being worked on";
-                let error = TaskError::new(Code::Busy, text);
-                return self.answer_error(delivery, envelope, to, &id, &error).await;
-            }
-        }
-        let Some(_at_work) = at_work else { return };
+    async fn take(&self, coming: Coming<'_, W>, stop: watch::Receiver<bool>) {
+        let Coming { delivery, envelope, id, heavy, again, .. } = &coming;
+        let Some((known, _at_work)) = self.take_on(&coming, &stop).await else { return };
         let Some(_slot) = self.slot(delivery, &envelope.kind, &stop).await else { return };
         let _running = self.meter.running(&envelope.kind);
         let known = known.filter(|known| known.state != TaskState::Done);
         // Whatever was remembered of it, another delivery of it may be with somebody else.
         let in_doubt = known.as_ref().is_some_and(|known| known.state != TaskState::Taken);
         let origin = Origin {
-            adopt: again || known.is_some(),
-            named: envelope.named || id != envelope.operation,
+            adopt: *again || known.is_some(),
+            named: envelope.named || *id != envelope.operation,
         };
-        let mut task = self.record(known, envelope, message, to, &id, &heavy);
+        let mut task = self.record(known, &coming);
         // Of a first delivery nothing is lost with its record; what kills its worker comes again.
-        let written = match again || task.deliveries > 1 {
-            true => self.ledger.put(&mut task),
-            false => self.ledger.note(&mut task),
-        };
-        if let Err(error) = written {
-            return self.break_with(error);
+        match *again || task.deliveries > 1 {
+            false => self.ledger.remember(&mut task),
+            true => {
+                if let Err(error) = self.ledger.put(&mut task) {
+                    return self.break_with(error);
+                }
+            }
         }
-        let poison = task.deliveries > self.settings.poison;
-        let mut ticket = Ticket::of_delivery(self, delivery, task, again || in_doubt, stop);
-        if poison {
+        let is_poison = task.deliveries > self.settings.poison;
+        let mut ticket = Ticket::of_delivery(self, delivery, task, *again || in_doubt, stop);
+        if is_poison {
             return self.end_poison(delivery, envelope, &ticket).await;
         }
-        let heard = envelope::wants_progress(message).then(|| ticket.tell_progress());
+        let heard = envelope::wants_progress(delivery.message()).then(|| ticket.tell_progress());
         let work = async {
-            match &*heavy {
+            match &**heavy {
                 Heavy::Run(_) => ticket.run().await,
-                asked => ticket.operate(&id, asked, &origin).await,
+                asked => ticket.operate(id, asked, &origin).await,
             }
         };
         match heard {
@@ -135,6 +114,33 @@ where
         }
     }
 
+    /// What is known of a task that is to be worked on; none where it is answered or dropped, or the
+    /// worker is asked to stop.
+    async fn take_on(
+        &self,
+        coming: &Coming<'_, W>,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<(Option<QueueTask>, AtWork<'_, W::Tasks>)> {
+        let Coming { delivery, envelope, to, id, again, .. } = coming;
+        let (meeting, known, at_work) = self.meet(envelope, *again, stop).await?;
+        let (code, text) = match meeting {
+            Meeting::TakeOn => return Some((known, at_work?)),
+            Meeting::Drop => {
+                delivery.answered().await;
+                return None;
+            }
+            Meeting::Repeat => {
+                self.repeat(delivery, known, to.clone()).await;
+                return None;
+            }
+            Meeting::Conflict => (Code::IdConflict, "a task of this id asked for something else"),
+            Meeting::Busy => (Code::Busy, "the same task without an id is being worked on"),
+        };
+        let error = TaskError::new(code, text);
+        self.answer_error(delivery, envelope, to.clone(), id, &error).await;
+        None
+    }
+
     /// Meets a task; none where the worker is asked to stop first. Another delivery of one that is at
     /// work waits until that one is this worker's: acknowledged before, it would be with nobody if
     /// the worker died now.
@@ -143,7 +149,7 @@ where
         envelope: &Envelope,
         again: bool,
         stop: &watch::Receiver<bool>,
-    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, T>>)> {
+    ) -> Option<(Meeting, Option<QueueTask>, Option<AtWork<'_, W::Tasks>>)> {
         loop {
             let changed = self.ledger.changed();
             tokio::pin!(changed);
@@ -161,16 +167,9 @@ where
     }
 
     /// What is remembered of a task that is taken on.
-    fn record(
-        &self,
-        known: Option<QueueTask>,
-        envelope: &Envelope,
-        message: &Message,
-        to: Option<String>,
-        id: &OperationId,
-        heavy: &Heavy,
-    ) -> QueueTask {
-        let (words, credentials) = match heavy {
+    fn record(&self, known: Option<QueueTask>, coming: &Coming<'_, W>) -> QueueTask {
+        let Coming { delivery, envelope, to, id, heavy, .. } = coming;
+        let (words, credentials) = match &**heavy {
             Heavy::Run(work) => (work.words.clone(), work.credentials.clone()),
             Heavy::Create(_) | Heavy::Restore(_) => (Vec::new(), None),
         };
@@ -180,8 +179,8 @@ where
             kind: envelope.kind.clone(),
             task_id: envelope.task_id.clone(),
             asked: envelope.asked,
-            reply_to: to,
-            correlation_id: message.correlation_id.clone(),
+            reply_to: to.clone(),
+            correlation_id: delivery.message().correlation_id.clone(),
             meta: envelope.meta.as_ref().map(Value::to_string),
             deliveries: known.as_ref().map_or(0, |known| known.deliveries) + 1,
             state: TaskState::Taken,
@@ -197,7 +196,7 @@ where
     /// A slot for a task. None where it was sent back, goes back, or the worker is asked to stop.
     async fn slot(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         kind: &str,
         stop: &watch::Receiver<bool>,
     ) -> Option<OwnedSemaphorePermit> {
@@ -206,8 +205,6 @@ where
             return Some(slot);
         }
         let message = delivery.message();
-        let mut headers = message.headers.clone();
-        headers.insert(envelope::AGAIN.to_owned(), "true".to_owned());
         let later = Outgoing {
             to: Address::Later,
             body: message.body.clone(),
@@ -215,12 +212,12 @@ where
             correlation_id: message.correlation_id.clone(),
             reply_to: message.reply_to.clone(),
             kind: message.kind.clone(),
-            headers,
+            headers: envelope::headers_again(message),
         };
         match self.broker.publish(&later).await {
             Ok(Published::Taken) => {
                 self.meter.count(|counts| counts.later += 1);
-                delivery.ack().await;
+                delivery.answered().await;
                 None
             }
             Ok(Published::NoSuchQueue) => tokio::select! {
@@ -234,9 +231,9 @@ where
     /// A task that was taken too often: whoever took it died of it.
     async fn end_poison(
         &self,
-        delivery: &B::Delivery,
+        delivery: &DeliveryOf<W>,
         envelope: &Envelope,
-        ticket: &Ticket<'_, B, S, J, T, R>,
+        ticket: &Ticket<'_, W>,
     ) {
         let times = self.settings.poison;
         let text = format!("it was taken {times} times and never came to its end");

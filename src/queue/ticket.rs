@@ -6,15 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::envelope::hex;
 use super::reply::{self, Answer, Asker};
-use super::worker::Inner;
-use super::{Broker, Delivery, Outgoing, Published, Runner};
-use crate::clickhouse::{OperationId, Server, Watch};
-use crate::journal::{Operation, Operations, QueueTask, TaskState, Tasks};
+use super::worker::{DeliveryOf, Inner, World};
+use super::{Broker, Delivery, Outgoing, Published};
+use crate::clickhouse::{OperationId, Watch};
+use crate::journal::{Operation, QueueTask, TaskState};
 
 /// First and longest pause while the broker cannot be spoken to.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -33,9 +31,9 @@ pub(super) enum Fate {
 }
 
 /// A task that is worked on.
-pub(super) struct Ticket<'a, B: Broker, S, J, T, R> {
-    pub(super) inner: &'a Inner<B, S, J, T, R>,
-    delivery: Option<&'a B::Delivery>,
+pub(super) struct Ticket<'a, W: World> {
+    pub(super) inner: &'a Inner<W>,
+    delivery: Option<&'a DeliveryOf<W>>,
     /// A second delivery of it may be with somebody else.
     again: bool,
     /// Where progress is told; only where the sender wants to hear of it.
@@ -44,18 +42,11 @@ pub(super) struct Ticket<'a, B: Broker, S, J, T, R> {
     hold: Mutex<(QueueTask, Fate)>,
 }
 
-impl<'a, B, S, J, T, R> Ticket<'a, B, S, J, T, R>
-where
-    B: Broker + 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+impl<'a, W: World> Ticket<'a, W> {
     /// One for a task that came.
     pub(super) fn of_delivery(
-        inner: &'a Inner<B, S, J, T, R>,
-        delivery: &'a B::Delivery,
+        inner: &'a Inner<W>,
+        delivery: &'a DeliveryOf<W>,
         task: QueueTask,
         again: bool,
         stop: watch::Receiver<bool>,
@@ -66,7 +57,7 @@ where
 
     /// One for a task that a former process had.
     pub(super) fn of_journal(
-        inner: &'a Inner<B, S, J, T, R>,
+        inner: &'a Inner<W>,
         task: QueueTask,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -187,13 +178,10 @@ where
 
     /// Claims the task; none where the worker was asked to stop before the broker answered.
     async fn claim(&self) -> Option<bool> {
-        let (queue, worker) = (&self.inner.settings.queue, &self.inner.settings.worker);
         let key = self.hold().0.key.clone();
-        let name = Sha256::new().chain_update(queue).chain_update([0]).chain_update(key);
-        let name = hex(&name.finalize()[..16]);
         let mut wait = longer(None);
         loop {
-            match self.inner.broker.claim(&name, worker).await {
+            match self.inner.broker.claim(&key, &self.inner.settings.worker).await {
                 Ok(mine) => return Some(mine),
                 Err(error) => tracing::debug!(%error, "a claim waits"),
             }
@@ -292,15 +280,7 @@ where
     }
 }
 
-impl<B, S, J, T, R> Watch for Ticket<'_, B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-{
+impl<W: World> Watch for Ticket<'_, W> {
     async fn own(&self, _operation: &Operation) -> bool {
         let before = self.fate();
         let owned = self.take_over(None).await == Fate::Owned;
@@ -321,6 +301,10 @@ where
                 is_new
             });
         }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.delivery.is_some()
     }
 
     fn is_redelivered(&self) -> bool {

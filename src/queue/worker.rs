@@ -14,6 +14,23 @@ use super::{Broker, CommandRule, Counts, Limits, Runner};
 use crate::clickhouse::{BackupManager, Policy, Server};
 use crate::journal::{JournalError, Operations, QueueTask, TaskState, Tasks};
 
+/// What a worker works with.
+pub trait World: 'static {
+    /// The queue of tasks.
+    type Broker: Broker<Delivery: 'static> + 'static;
+    /// The ClickHouse server.
+    type Server: Server + 'static;
+    /// The memory of operations.
+    type Operations: Operations;
+    /// The memory of tasks.
+    type Tasks: Tasks;
+    /// What runs commands.
+    type Runner: Runner<Running: 'static> + 'static;
+}
+
+/// A task that a worker holds.
+pub(super) type DeliveryOf<W> = <<W as World>::Broker as Broker>::Delivery;
+
 /// What a worker is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -67,16 +84,16 @@ pub struct Served {
 }
 
 /// A worker of a queue.
-pub struct Worker<B, S, J, T, R> {
-    inner: Arc<Inner<B, S, J, T, R>>,
+pub struct Worker<W: World> {
+    inner: Arc<Inner<W>>,
 }
 
 /// What all tasks of a worker share.
-pub(super) struct Inner<B, S, J, T, R> {
-    pub(super) broker: B,
-    pub(super) manager: Arc<BackupManager<S, J>>,
-    pub(super) ledger: Ledger<T>,
-    pub(super) runner: R,
+pub(super) struct Inner<W: World> {
+    pub(super) broker: W::Broker,
+    pub(super) manager: Arc<BackupManager<W::Server, W::Operations>>,
+    pub(super) ledger: Ledger<W::Tasks>,
+    pub(super) runner: W::Runner,
     pub(super) settings: Settings,
     pub(super) slots: Slots,
     pub(super) meter: Meter,
@@ -86,25 +103,16 @@ pub(super) struct Inner<B, S, J, T, R> {
     bell: Notify,
 }
 
-impl<B, S, J, T, R> Worker<B, S, J, T, R>
-where
-    B: Broker + 'static,
-    B::Delivery: 'static,
-    S: Server + 'static,
-    J: Operations,
-    T: Tasks,
-    R: Runner + 'static,
-    R::Running: 'static,
-{
+impl<W: World> Worker<W> {
     /// A worker. `now` gives milliseconds since 1970.
     ///
     /// # Errors
     /// [`JournalError`] where the tasks that are remembered cannot be read.
     pub fn new(
-        broker: B,
-        manager: Arc<BackupManager<S, J>>,
-        tasks: T,
-        runner: R,
+        broker: W::Broker,
+        manager: Arc<BackupManager<W::Server, W::Operations>>,
+        tasks: W::Tasks,
+        runner: W::Runner,
         settings: Settings,
         now: fn() -> i64,
     ) -> Result<Self, JournalError> {
@@ -171,7 +179,7 @@ fn note(job: Result<(), JoinError>) {
     }
 }
 
-impl<B, S, J, T, R> Inner<B, S, J, T, R> {
+impl<W: World> Inner<W> {
     /// Milliseconds since 1970.
     pub(super) fn now(&self) -> i64 {
         (self.now)()

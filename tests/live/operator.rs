@@ -72,6 +72,10 @@ fn status_and_list_tell_of_killed_stopped_and_done_runs() {
     assert!(done.stdout.contains("done") && done.stdout.contains("2 of 2 deltas"), "{done}");
     let nothing = rig.keep.expect(2, &["resume"]);
     assert!(nothing.stderr.contains("no unfinished run"), "{nothing}");
+    let again = rig.keep.expect(0, &["resume", &run[..8]]);
+    assert_eq!(again.last_line(), format!("Run {run} is done"));
+    let json = rig.keep.expect(0, &["resume", &run, "--output", "json"]);
+    assert!(json.stdout.contains("\"deltas\":[0,1]"), "{json}");
     rig.keep.expect(2, &["status", "ffffffff"]);
 }
 
@@ -87,6 +91,7 @@ fn an_abandoned_run_leaves_nothing_but_what_it_delivered() {
     let gone = || topics(&rig.brokers, &prefix).is_empty();
     assert!(eventually(Duration::from_secs(3), gone), "{:?}", topics(&rig.brokers, &prefix));
     rig.keep.expect(2, &["resume"]);
+    rig.keep.expect(2, &["resume", &run]);
     let fresh = rig.keep.expect(0, &rig.words(&[]));
     assert_ne!(fresh.run(), Some(run));
     rig.judge(&[0, 1]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use deltakeep::clickhouse::Secret;
 use deltakeep::queue::rabbit::send::Client;
 use deltakeep::queue::rabbit::{Rabbit, RabbitError};
-use deltakeep::queue::{Address, Broker, Delivery, Outgoing, Published};
+use deltakeep::queue::{Address, Broker, Delivery, LARGEST, Outgoing, Published};
 use lapin::options::{ExchangeDeleteOptions, QueueBindOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ExchangeKind};
@@ -243,7 +243,8 @@ async fn a_task_that_is_sent_back_pauses_and_comes_whole() {
     let _turn = share();
     let wanted = settings("later");
     let (rabbit, _stop) = start(&wanted).await;
-    let sent = to(Address::Later, "{\"type\":\"x\"}");
+    // The largest task needs many of the small frames that replies go by.
+    let sent = Outgoing { body: vec![b'x'; LARGEST], ..to(Address::Later, "") };
     assert_eq!(rabbit.publish(&sent).await, Ok(Published::Taken));
     let other = Other::new(&wanted.queue).await;
     let task = soon(rabbit.next()).await.expect("the task");

@@ -180,10 +180,15 @@ fn a_restore_and_a_drill_are_tasks() {
     );
     assert!(other.try_sql("", "USE d").is_err(), "the scratch is left");
     rig.require_free();
+    let again = desk.ask(&resume(reply["result"]["run"].as_str().expect("a run")), "drilled");
+    require_succeeded(&again);
+    assert_eq!(again["result"]["drill"], "ok", "{again}");
     other.fault("wrong-sum@always");
     let reply = desk.ask(&drill, "differs");
     require_failed(&reply, "VERIFY_FAILED", 4);
     assert_eq!(reply["result"]["verdict"], "failed", "{reply}");
+    let again = desk.ask(&resume(reply["result"]["run"].as_str().expect("a run")), "failed");
+    require_failed(&again, "VERIFY_FAILED", 4);
     assert!(other.try_sql("", "USE d").is_err(), "the scratch is left");
     rig.require_free();
     let mut told = drill;
@@ -222,13 +227,34 @@ fn an_interrupted_backup_and_restore_are_brought_to_their_end_by_tasks() {
     assert_eq!((&result["run"], &result["resumed"]), (&run.as_str().into(), &true.into()));
     rig.judge(&[0, 1]);
     rig.require_free();
-    require_failed(&desk.ask(&resume(&run), "resumed"), "BAD_REQUEST", 2);
+    // Asked once more, it is told of again.
+    let again = desk.ask(&resume(&run), "resumed");
+    assert_eq!((&again["status"], &again["result"]), (&reply["status"], &reply["result"]));
 
     rig.node.fault("fail-commit@1");
     let run = run_of(&desk.ask(&restore(&rig), "restore"));
     require_succeeded(&desk.ask(&resume(&run), "restored"));
     assert_eq!(rows(&rig.node, "e"), rows(&rig.node, "d"));
     rig.node.require_free("e", "it was restored");
+    desk.stop(worker);
+}
+
+#[test]
+fn a_run_that_somebody_else_brought_to_its_end_has_succeeded() {
+    let _turn = share();
+    let (desk, rig) = (desk("qended"), Rig::new("queueended"));
+    let worker = begun(&desk, &rig);
+    desk.stop(worker);
+    rig.node.clear_faults();
+    let done = desk.store.run(&["resume", "--output", "json"]);
+    let told: Value = serde_json::from_str(&done.stdout).expect("a summary");
+    // As after a kill -9 between the run's end and the worker's note of it.
+    let worker = desk.worker(&[]);
+    let (id, reply) = desk.reply();
+    assert_eq!(id, "backup");
+    require_succeeded(&reply);
+    assert_eq!(reply["result"], told);
+    rig.judge(&[0, 1]);
     desk.stop(worker);
 }
 

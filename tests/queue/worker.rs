@@ -149,6 +149,7 @@ fn a_second_worker_of_the_same_folder_is_refused_and_one_without_queues_too() {
     let worker = desk.worker(&[]);
     let second = desk.store.run(&["worker"]);
     assert_eq!(second.code, Some(7), "{second}");
+    assert!(second.stderr.contains("once that process has ended"), "{second}");
     desk.stop(worker);
 }
 
@@ -183,7 +184,7 @@ fn send_waits_for_the_reply_and_ends_by_its_code() {
     desk.stop(worker);
     let late = desk.send(&[&file, "--wait", "--timeout", "1s"]);
     assert_eq!(late.code, Some(5), "{late}");
-    assert!(late.stderr.contains("get_backup"), "{late}");
+    assert!(late.stderr.contains("next: the same command again"), "{late}");
     std::fs::write(&file, "{\"secret_key\": caNary}").expect("a file");
     let bad = desk.send(&[&file]);
     assert_eq!(bad.code, Some(2), "{bad}");

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltakeep::clickhouse::{BackupManager, Patience};
-use deltakeep::journal::{TaskState, Tasks};
+use deltakeep::journal::{Operations, TaskState, Tasks};
 use deltakeep::queue::{
-    Address, CommandRule, Counts, Message, OptionRule, Served, Settings, Takes, Worker,
+    Address, CommandRule, Counts, Message, OptionRule, Served, Settings, Takes, Worker, World,
 };
 use deltakeep::testing::Fuse;
 use deltakeep::testing::clickhouse::{MemoryOperations, MemoryServer};
@@ -21,6 +21,17 @@ use tokio::sync::watch;
 pub const LONG: Duration = Duration::from_secs(40 * 24 * 3600);
 /// Longer than a task in doubt is waited for.
 pub const QUIET: Duration = Duration::from_secs(3600);
+
+/// What a worker in memory works with.
+struct Memory;
+
+impl World for Memory {
+    type Broker = MemoryBroker;
+    type Server = MemoryServer;
+    type Operations = MemoryOperations;
+    type Tasks = MemoryTasks;
+    type Runner = MemoryRunner;
+}
 
 /// A broker and a server.
 pub struct Place {
@@ -98,10 +109,11 @@ impl Hand {
             options: vec![option("topic", Takes::One, true), option("stateDir", Takes::One, false)],
         };
         let commands = [("backup_to_kafka", None), ("resume", Some("run")), ("verify", None)];
+        let operations = MemoryOperations::new(fuse.clone());
         Self {
             name: name.to_owned(),
-            operations: MemoryOperations::new(fuse.clone()),
-            tasks: MemoryTasks::new(fuse.clone()),
+            tasks: MemoryTasks::new(&operations, fuse.clone()),
+            operations,
             runner: MemoryRunner::new(fuse.clone()),
             fuse,
             cuts: cuts.to_vec(),
@@ -131,7 +143,9 @@ impl Hand {
         let manager = BackupManager::new(server, self.operations.clone(), patience, || 7).unwrap();
         let (tasks, runner) = (self.tasks.clone(), self.runner.clone());
         let settings = self.settings.clone();
-        let worker = Worker::new(broker, Arc::new(manager), tasks, runner, settings, || 7).unwrap();
+        let worker =
+            Worker::<Memory>::new(broker, Arc::new(manager), tasks, runner, settings, || 7)
+                .unwrap();
         let life = {
             let serve = worker.serve(stop);
             tokio::pin!(serve);
@@ -164,7 +178,18 @@ impl Hand {
         place.exchange.lose(&self.name);
         self.tasks.die();
         self.fuse.set(None);
+        self.require_operations();
         life
+    }
+
+    /// What is this worker's and no queue's any more is in its journal, too.
+    fn require_operations(&self) {
+        let known = self.operations.all().unwrap();
+        for task in self.tasks.all().unwrap() {
+            let is_known = || known.iter().any(|operation| operation.id == task.id);
+            let is_owned = task.state == TaskState::Acked && task.words.is_empty();
+            assert!(!is_owned || is_known(), "nobody knows of {}", task.id);
+        }
     }
 
     pub fn states(&self) -> Vec<TaskState> {

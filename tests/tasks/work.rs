@@ -191,7 +191,7 @@ async fn a_task_that_kills_its_workers_is_buried() {
     place.exchange.put(message("m", &backup(false, "q1")));
     for life in 1..=4 {
         // Killed at the first thing that it does about the task but remember it.
-        let killed = hand.live(&place, Some(6), tokio::time::sleep(QUIET)).await;
+        let killed = hand.live(&place, Some(4), tokio::time::sleep(QUIET)).await;
         assert!(matches!(killed, Life::Killed), "life {life}");
         let remembered = hand.tasks.all().unwrap();
         // The first time was not durable yet.

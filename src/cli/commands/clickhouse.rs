@@ -10,7 +10,7 @@ use crate::cli::args::Output;
 use crate::cli::clickhouse_options::{ClickhouseSettings, ClickhouseTask};
 use crate::cli::console::say;
 use crate::cli::exit_code::{ExitCode, Failure};
-use crate::cli::report::of_task;
+use crate::cli::report::{of_store, of_task};
 use crate::cli::signals::{self, Received};
 use crate::cli::wiring;
 use crate::clickhouse::list::{Query, page};
@@ -130,7 +130,7 @@ impl Commands<'_> {
             }
         }
         let none = JournalError::InUse { path: self.dir.to_owned(), holder: None };
-        Err(last.unwrap_or(none).into())
+        Err(of_store(last.unwrap_or(none)))
     }
 
     /// The store that remembers an operation.
@@ -142,7 +142,7 @@ impl Commands<'_> {
                 Ok(_) => {}
                 Err(error @ JournalError::InUse { .. }) => {
                     if remembers(&SledOperations::told(&path)?) {
-                        return Err(error.into());
+                        return Err(of_store(error));
                     }
                 }
                 Err(error) => return Err(error.into()),

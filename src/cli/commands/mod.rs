@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod draft;
 mod drill;
+mod ended;
 mod findings;
 mod gaps;
 mod pages;
@@ -32,9 +33,10 @@ use super::config::Setting;
 use super::exit_code::{ExitCode, Failure};
 use super::filter::StatusOf;
 use super::restore_settings::RestoreTask;
-use super::settings::{Settings, Task};
+use super::resume::RunChoice;
+use super::settings::{ResumeSettings, Settings, Task};
 use super::signals::{self, Received};
-use super::stores::{self, Stage, Status, Store};
+use super::stores::{self, ChoiceError, Stage, Status, Store};
 use crate::journal::sled_store::Kind;
 
 /// Turns true when the run is asked to stop; the signal that asked.
@@ -100,14 +102,7 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         }
         Task::Restore(RestoreTask::Gaps(asked)) => block_on(gaps::look(output, *asked)),
         Task::Drill(asked) => block_on(drill::drill(dir, output, *asked)),
-        Task::Resume(asked) => {
-            let store = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
-            match store.status.kind {
-                Kind::Backup => block_on(backup::resume(dir, store, output, *asked)),
-                Kind::Restore => block_on(restore::resume(store, output, *asked)),
-                Kind::Drill => block_on(drill::resume(store, output, *asked)),
-            }
-        }
+        Task::Resume(asked) => resume(dir, output, *asked),
         Task::Abandon(asked) => {
             let store = stores::unfinished(&stores::all(dir)?, &asked.run, dir)?;
             match store.status.kind {
@@ -135,6 +130,27 @@ fn carry_out(task: Task, dir: &Path, output: Output, shown: &[Setting]) -> Resul
         #[cfg(feature = "demo")]
         Task::Demo => block_on(demo::demo()),
     }
+}
+
+/// Resumes what is unfinished; of a run that is named and came to its end its summary is told again.
+fn resume(dir: &Path, output: Output, asked: ResumeSettings) -> Result<(), Failure> {
+    let run = asked.run.clone();
+    let done = match stores::unfinished(&stores::all(dir)?, &run, dir) {
+        Err(error) => Err(error.into()),
+        Ok(store) => match store.status.kind {
+            Kind::Backup => block_on(backup::resume(dir, store, output, asked)),
+            Kind::Restore => block_on(restore::resume(store, output, asked)),
+            Kind::Drill => block_on(drill::resume(store, output, asked)),
+        },
+    };
+    let (Err(failure), RunChoice::Named(name)) = (&done, &run) else { return done };
+    let stores = stores::all(dir)?;
+    let unknown =
+        matches!(stores::unfinished(&stores, &run, dir), Err(ChoiceError::Unknown { .. }));
+    if failure.code != ExitCode::Usage || !unknown {
+        return done;
+    }
+    ended::tell_again(&stores, name, output).unwrap_or(done)
 }
 
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -31,6 +31,7 @@ pub async fn send(output: Output, asked: SendSettings) -> Result<(), Failure> {
         Some(id) => id.to_owned(),
         None => Uuid::new_v4().to_string(),
     };
+    let next = question(&task, &id, &asked.queue);
     let kind = task.get("type").and_then(Value::as_str).map(str::to_owned);
     let connected = Client::connect(asked.server.clone(), asked.wait.is_some()).await;
     let mut client = connected.map_err(|error| report::of_rabbit(&error))?;
@@ -55,7 +56,7 @@ pub async fn send(output: Output, asked: SendSettings) -> Result<(), Failure> {
         Err(error) => return Err(report::of_rabbit(&error)),
     }
     let done = match asked.wait {
-        Some(time) => await_reply(&mut client, &id, time, stop).await,
+        Some(time) => await_reply(&mut client, &id, &next, time, stop).await,
         None => {
             say(&match output {
                 Output::Json => json!({ "sent": id, "queue": asked.queue }).to_string(),
@@ -125,20 +126,21 @@ fn fill_in(task: &mut Map<String, Value>, keys: &Keys) {
 async fn await_reply(
     client: &mut Client,
     id: &str,
+    next: &str,
     time: Duration,
     (mut stop, received): Stop,
 ) -> Result<(), Failure> {
     let end = tokio::time::Instant::now() + time;
     loop {
         let reply = tokio::select! {
-            reply = client.reply() => reply.map_err(|error| unanswered(id, &error))?,
-            () = tokio::time::sleep_until(end) => return Err(unanswered(id, &"no reply in time")),
+            reply = client.reply() => reply.map_err(|error| unanswered(id, next, &error))?,
+            () = tokio::time::sleep_until(end) => return Err(unanswered(id, next, &"no reply in time")),
             _ = stop.wait_for(|stop| *stop) => {
                 let code = match received.first() {
                     Some(report::Signal::Terminate) => ExitCode::Terminated,
                     Some(report::Signal::Interrupt) | None => ExitCode::Interrupted,
                 };
-                return Err(Failure { code, ..unanswered(id, &"not waited for any longer") });
+                return Err(Failure { code, ..unanswered(id, next, &"not waited for any longer") });
             }
         };
         let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else { continue };
@@ -154,13 +156,26 @@ async fn await_reply(
 }
 
 /// The task goes on all the same.
-fn unanswered(id: &str, reason: &dyn std::fmt::Display) -> Failure {
+fn unanswered(id: &str, next: &str, reason: &dyn std::fmt::Display) -> Failure {
     Failure {
         code: ExitCode::Stopped,
         message: format!("task {id}: {reason}; it goes on"),
-        next: format!(
-            "deltakeep send --type get_backup --payload '{{\"backup_id\": \"{id}\"}}' --wait"
+        next: next.to_owned(),
+    }
+}
+
+/// How to learn what became of a task. An operation is known by the id in its payload, where there
+/// is one, and only operations are asked for by `get_backup`.
+fn question(task: &Map<String, Value>, id: &str, queue: &str) -> String {
+    let given = task.get("payload").and_then(|payload| payload["backup_id"].as_str());
+    match task.get("type").and_then(Value::as_str) {
+        Some("create_backup" | "restore_backup") => format!(
+            "deltakeep send --queue {queue} --type get_backup --payload '{{\"backup_id\": \"{}\"}}' \
+             --wait",
+            given.unwrap_or(id)
         ),
+        Some("list_backups" | "get_backup") => "the same command again".to_owned(),
+        _ => "deltakeep list, with the worker's state directory".to_owned(),
     }
 }
 
@@ -191,6 +206,21 @@ fn verdict(reply: &Value) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::clickhouse::Secret;
+
+    #[test]
+    fn what_became_of_a_task_is_asked_by_the_id_that_it_is_known_by() {
+        let next = |task: Value| {
+            let task = task.as_object().cloned().expect("an object");
+            question(&task, "t-1", "backup")
+        };
+        let create = next(json!({"type": "create_backup", "payload": {"scope": "table"}}));
+        assert!(create.contains("--queue backup") && create.contains("\"t-1\""), "{create}");
+        let payload = json!({"backup_id": "op-1", "request": {}});
+        let restore = next(json!({"type": "restore_backup", "payload": payload}));
+        assert!(restore.contains("\"op-1\"") && !restore.contains("t-1"), "{restore}");
+        assert_eq!(next(json!({"type": "list_backups"})), "the same command again");
+        assert!(next(json!({"type": "drill", "payload": {}})).starts_with("deltakeep list"));
+    }
 
     fn filled(task: Value) -> Value {
         let secret = |text: &str| Secret::new(text.to_owned());

@@ -3,15 +3,15 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::ended;
 use crate::cli::args::Output;
 use crate::cli::console::say;
 use crate::cli::exit_code::Failure;
 use crate::cli::filter::{FilterArgs, ListArgs};
 use crate::cli::resume::RunChoice;
 use crate::cli::stores::{self, ChoiceError, Store};
-use crate::journal::sled_store::SledJournal;
 
 /// `version`
 pub fn version(output: Output) -> Result<(), Failure> {
@@ -35,7 +35,7 @@ pub fn list(dir: &Path, asked: &ListArgs, output: Output) -> Result<(), Failure>
         let one = |store: &Store| {
             let mut document = document(store);
             if asked.ended {
-                document["ended"] = ended(store).into();
+                document["ended"] = ended::summaries(store).into();
             }
             document
         };
@@ -49,27 +49,10 @@ pub fn list(dir: &Path, asked: &ListArgs, output: Output) -> Result<(), Failure>
     for store in &stores {
         say(&line(store));
         if asked.ended {
-            ended(store).iter().flatten().for_each(|summary| say(&ended_line(summary)));
+            ended::summaries(store).iter().flatten().for_each(|summary| say(&ended::line(summary)));
         }
     }
     Ok(())
-}
-
-/// Summaries of the runs that ended, oldest first; none where the journal is in use. A run that
-/// was killed keeps its journal untouched for its resume.
-fn ended(store: &Store) -> Option<Vec<Value>> {
-    if store.stage() != "done" {
-        return None;
-    }
-    let summaries = SledJournal::open(&store.path).and_then(|journal| journal.ended());
-    let summaries = summaries.inspect_err(|error| tracing::warn!("{error}")).ok()?;
-    Some(summaries.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
-}
-
-fn ended_line(summary: &Value) -> String {
-    let text = |field: &str| summary[field].as_str().unwrap_or("-").to_owned();
-    let (deltas, rows) = (&summary["deltas"], &summary["rows"]);
-    format!("  ended {}: deltas {deltas}, {rows} rows by its last execution", text("run"))
 }
 
 /// `status`: one run, the only unfinished one, or the newest.

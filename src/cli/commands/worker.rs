@@ -16,10 +16,21 @@ use crate::clickhouse::{BackupManager, Server as _};
 use crate::journal::sled_store::{SledOperations, SledTasks};
 use crate::queue::child::Children;
 use crate::queue::rabbit::{Rabbit, RabbitError, Settings as RabbitSettings};
-use crate::queue::{Counts, Settings, Worker};
+use crate::queue::{Counts, Settings, Worker, World};
 
 type Manager = BackupManager<ClickhouseServer, SledOperations>;
-type Working = Worker<Rabbit, ClickhouseServer, SledOperations, SledTasks, Children>;
+type Working = Worker<Real>;
+
+/// What a worker works with.
+struct Real;
+
+impl World for Real {
+    type Broker = Rabbit;
+    type Server = ClickhouseServer;
+    type Operations = SledOperations;
+    type Tasks = SledTasks;
+    type Runner = Children;
+}
 
 /// `deltakeep worker`
 ///
@@ -29,7 +40,7 @@ pub async fn worker(dir: &Path, asked: WorkerSettings) -> Result<(), Failure> {
     let (stop, _) = listen()?;
     let now = || jiff::Timestamp::now().as_millisecond();
     let path = SledOperations::of_worker(dir, &asked.means.address.url);
-    let store = SledOperations::open(&path)?;
+    let store = SledOperations::open(&path).map_err(report::of_store)?;
     let name = name(&path)?;
     let tasks = store.tasks();
     let server = wiring::clickhouse(&asked.means.address)?;

@@ -159,6 +159,17 @@ impl Operations for SledOperations {
         self.tell()
     }
 
+    /// Others are told of it with what is written next, too.
+    fn note(&mut self, operation: &Operation) -> Result<(), JournalError> {
+        self.store.with(|table| {
+            let mut change = table.change();
+            change.put(layout::operation_key(&operation.id), &Entry::V1(operation.clone()))?;
+            change.note()
+        })?;
+        self.told.insert(operation.id.clone(), operation.clone());
+        Ok(())
+    }
+
     fn forget(&mut self, ids: &[String]) -> Result<(), JournalError> {
         self.store.with(|table| {
             let mut change = table.change();
@@ -237,7 +248,8 @@ mod tests {
         assert!(matches!(busy, Err(JournalError::InUse { holder: Some(_), .. })), "{busy:?}");
         assert_eq!(SledOperations::told(&path).expect("told"), [a.clone(), ab.clone()]);
         let changed = Operation { attempt: 9, ..a };
-        store.put(&changed).expect("put");
+        store.note(&changed).expect("noted");
+        assert_eq!(store.all().expect("all")[0], changed, "seen before it is durable");
         drop(store);
         let mut store = SledOperations::open(&path).expect("a store");
         assert_eq!(store.all().expect("all"), [changed, ab.clone()]);

@@ -17,6 +17,8 @@ const HOLD: Duration = Duration::from_secs(1);
 pub(super) enum Verdict {
     /// It is taken over; tells whether the broker heard it.
     Ack(Acker, oneshot::Sender<bool>),
+    /// Nothing is owed for it; nobody waits until the broker has heard.
+    Answered(Acker),
     /// It goes back to the queue.
     GiveBack(Acker),
 }
@@ -28,20 +30,23 @@ pub(super) async fn carry_out(
     mut verdicts: mpsc::UnboundedReceiver<Verdict>,
 ) {
     while let Some(first) = verdicts.recv().await {
-        let mut acks = Vec::new();
+        let (mut acks, mut answered) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(verdict) = next {
             match verdict {
                 Verdict::Ack(acker, told) => acks.push((acker, told)),
+                Verdict::Answered(acker) => answered.push(acker),
                 Verdict::GiveBack(acker) => drop(tokio::spawn(give_back(acker))),
             }
             next = verdicts.try_recv().ok();
         }
+        let of_answered = answered.iter().map(|acker| acker.ack(BasicAckOptions::default()));
+        let of_acks = acks.iter().map(|(acker, _)| acker.ack(BasicAckOptions::default()));
+        // All together, so that they go in one packet. What was answered comes again where this fails.
+        let (_, sent) = tokio::join!(join_all(of_answered), join_all(of_acks));
         if acks.is_empty() {
             continue;
         }
-        let sent = join_all(acks.iter().map(|(acker, _)| acker.ack(BasicAckOptions::default())));
-        let sent = sent.await;
         // The same prefetch as before: a question without a consequence. Its answer comes after the
         // broker's channel has taken the acks in.
         let asked = channel.basic_qos(prefetch, BasicQosOptions::default()).await;

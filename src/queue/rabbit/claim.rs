@@ -55,7 +55,7 @@ pub(super) async fn claim(
 
 /// Names of queues are public, ids of tasks need not be.
 fn name(queue: &str, task: &str) -> ShortString {
-    let hash = Sha256::digest(task);
+    let hash = Sha256::new().chain_update(queue).chain_update([0]).chain_update(task).finalize();
     let hash: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     // Names of workers' queues leave room for seven letters only.
     let mut begin = queue.len().min(200);

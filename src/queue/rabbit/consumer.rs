@@ -45,6 +45,12 @@ impl Delivery for RabbitDelivery {
         let verdict = Verdict::Ack(self.acker.clone(), told);
         self.verdicts.send(verdict).is_ok() && heard.await.unwrap_or(false)
     }
+
+    async fn answered(&self) {
+        self.decided.store(true, std::sync::atomic::Ordering::Relaxed);
+        // Without a connection the broker gives it to somebody else, who answers it, too.
+        let _ = self.verdicts.send(Verdict::Answered(self.acker.clone()));
+    }
 }
 
 impl Drop for RabbitDelivery {
@@ -82,7 +88,7 @@ impl Consuming {
     /// [`RabbitError`].
     pub(super) async fn open(&self) -> Result<Session, RabbitError> {
         let settings = &self.settings;
-        let connection = settings.server.connect(&settings.name).await?;
+        let connection = settings.server.connect(&settings.name, None).await?;
         topology::require(&connection, settings, &self.names).await?;
         let opened = self.consume(&connection).await;
         let (channel, consumer) = opened.map_err(|error| settings.server.failure(&error))?;

@@ -22,6 +22,9 @@ use super::topology::{Names, is_missing};
 use super::{Settings, closed, until};
 use crate::queue::{Address, BrokerError, Outgoing, Published};
 
+/// Largest frame, bytes. Nothing comes here but what was sent, and properties of that are a few texts
+/// of at most 255 bytes and a reason.
+const FRAME: u32 = 16 * 1024;
 /// Most messages under way at once.
 const CHANNELS: usize = 64;
 /// How long a confirmation may take: a quorum queue without a majority gives none.
@@ -72,7 +75,7 @@ impl Publishing {
             let began = Instant::now();
             let name = format!("{} replies", self.settings.name);
             let opened = tokio::select! {
-                opened = self.settings.server.connect(&name) => opened,
+                opened = self.settings.server.connect(&name, Some(FRAME)) => opened,
                 () = until(&mut self.close) => return,
             };
             let reason = match opened {

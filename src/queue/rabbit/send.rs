@@ -26,7 +26,7 @@ impl Client {
     /// # Errors
     /// [`RabbitError`].
     pub async fn connect(server: Server, wants_replies: bool) -> Result<Self, RabbitError> {
-        let connection = server.connect("deltakeep send").await?;
+        let connection = server.connect("deltakeep send", None).await?;
         let opened = open(&connection, wants_replies).await;
         let (channel, replies) = opened.map_err(|error| server.failure(&error))?;
         Ok(Self { server, connection, channel, replies })

@@ -78,12 +78,18 @@ impl Server {
         format!("{}:{}", self.host, self.port)
     }
 
-    pub(super) async fn connect(&self, name: &str) -> Result<Connection, RabbitError> {
+    /// Logs in. `frame`: largest frame, bytes, of which lapin keeps room for 64; none leaves it to the
+    /// broker. The properties of a message must find room in one, also of one that comes.
+    pub(super) async fn connect(
+        &self,
+        name: &str,
+        frame: Option<u32>,
+    ) -> Result<Connection, RabbitError> {
         let runtime =
             lapin::runtime::default_runtime().map_err(|error| self.unreachable(&error))?;
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let builder = ConnectionBuilder::new_with_runtime(runtime)
-            .with_uri(self.uri())
+            .with_uri(self.uri(frame))
             .with_properties(properties)
             .with_tls_config(self.tls_config());
         match tokio::time::timeout(LOGIN, builder.connect()).await {
@@ -93,14 +99,18 @@ impl Server {
         }
     }
 
-    fn uri(&self) -> AMQPUri {
+    fn uri(&self, frame_max: Option<u32>) -> AMQPUri {
         let password = self.password.expose().to_owned();
         let userinfo = AMQPUserInfo { username: self.user.clone(), password };
         AMQPUri {
             scheme: if self.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
             authority: AMQPAuthority { userinfo, host: self.host.clone(), port: self.port },
             vhost: self.vhost.clone(),
-            query: AMQPQueryString { heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
+            query: AMQPQueryString {
+                heartbeat: Some(HEARTBEAT),
+                frame_max,
+                ..AMQPQueryString::default()
+            },
         }
     }
 

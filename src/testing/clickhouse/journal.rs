@@ -10,13 +10,26 @@ use crate::testing::Fuse;
 #[derive(Clone, Default)]
 pub struct MemoryOperations {
     known: Arc<Mutex<BTreeMap<String, Operation>>>,
+    /// What was written and is durable only with the next write.
+    loose: Arc<Mutex<BTreeMap<String, Operation>>>,
     fuse: Arc<Fuse>,
 }
 
 impl MemoryOperations {
     /// An empty one that stops with this fuse.
     pub fn new(fuse: Arc<Fuse>) -> Self {
-        Self { known: Arc::default(), fuse }
+        Self { fuse, ..Self::default() }
+    }
+
+    /// The process died: what was not durable is gone.
+    pub fn die(&self) {
+        self.loose.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Something else was written durably to the same store.
+    pub fn settle(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.append(&mut self.loose.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn write(
@@ -27,6 +40,7 @@ impl MemoryOperations {
         if self.fuse.burn() {
             return Err(dead());
         }
+        self.settle();
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
         if self.fuse.burn() { Err(dead()) } else { Ok(()) }
     }
@@ -42,6 +56,12 @@ impl Operations for MemoryOperations {
         self.write(|known| {
             known.insert(operation.id.clone(), operation.clone());
         })
+    }
+
+    fn note(&mut self, operation: &Operation) -> Result<(), JournalError> {
+        let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
+        loose.insert(operation.id.clone(), operation.clone());
+        Ok(())
     }
 
     fn forget(&mut self, ids: &[String]) -> Result<(), JournalError> {

@@ -98,11 +98,15 @@ impl Server for MemoryServer {
                 std::iter::once(database).chain(tables).collect::<Vec<_>>()
             };
             let all = world.databases.iter().flat_map(of);
-            let given =
-                |object: &Object| object.table.as_ref().unwrap_or(&object.database).is_beside();
-            Ok(all.filter(given).collect())
+            Ok(all.filter(|object| object.given().is_beside()).collect())
         })
         .await
+    }
+
+    async fn beside_of(&self, database: &Name) -> Result<Vec<Object>, ServerError> {
+        let mut all = self.beside().await?;
+        all.retain(|object| object.is_near(database));
+        Ok(all)
     }
 
     async fn operation(&self, id: &str) -> Result<Option<ServerOperation>, ServerError> {

@@ -278,4 +278,8 @@ impl Delivery for MemoryDelivery {
         });
         acked.await.unwrap_or(false)
     }
+
+    async fn answered(&self) {
+        self.ack().await;
+    }
 }

@@ -5,25 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::journal::{JournalError, QueueTask, Tasks};
 use crate::testing::Fuse;
+use crate::testing::clickhouse::MemoryOperations;
 
 /// Tasks of one worker; clones share them.
 #[derive(Clone, Default)]
 pub struct MemoryTasks {
     known: Arc<Mutex<BTreeMap<String, QueueTask>>>,
-    /// What was written and is durable only with the next write.
-    loose: Arc<Mutex<BTreeMap<String, QueueTask>>>,
+    /// In the same store.
+    operations: MemoryOperations,
     fuse: Arc<Fuse>,
 }
 
 impl MemoryTasks {
-    /// An empty one that stops with this fuse.
-    pub fn new(fuse: Arc<Fuse>) -> Self {
-        Self { fuse, ..Self::default() }
+    /// An empty one beside these operations, that stops with this fuse.
+    pub fn new(operations: &MemoryOperations, fuse: Arc<Fuse>) -> Self {
+        Self { operations: operations.clone(), fuse, ..Self::default() }
     }
 
     /// The process died: what was not durable is gone.
     pub fn die(&self) {
-        self.loose.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.operations.die();
     }
 
     fn write(
@@ -36,8 +37,8 @@ impl MemoryTasks {
         }
         {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.append(&mut self.loose.lock().unwrap_or_else(PoisonError::into_inner));
             change(&mut known);
+            self.operations.settle();
         }
         if self.fuse.burn() { Err(dead()) } else { Ok(()) }
     }
@@ -53,12 +54,6 @@ impl Tasks for MemoryTasks {
         self.write(|known| {
             known.insert(task.key.clone(), task.clone());
         })
-    }
-
-    fn note(&mut self, task: &QueueTask) -> Result<(), JournalError> {
-        let mut loose = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
-        loose.insert(task.key.clone(), task.clone());
-        Ok(())
     }
 
     fn forget(&mut self, keys: &[String]) -> Result<(), JournalError> {
