@@ -47,7 +47,9 @@ build_versitygw() {
 }
 
 # The wheel's own session is the user `default`; clients are `backup`, and `reader`, who may not
-# back anything up. The named collection `kept` has keys of the S3 server.
+# back anything up. The named collection `kept` has keys of the S3 server. The cluster `alone` is this
+# server (whose native port nobody listens on), `halved` has a host that never answers; neither takes
+# statements: the engine starts nothing that would carry them out.
 clickhouse_settings() {
     local common="<networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>"
     cat >"$home/clickhouse/users.xml" <<X
@@ -66,6 +68,11 @@ X
     <url>http://127.0.0.1:$(port_of s3)/my-bucket/kept/</url>
     <access_key_id>$s3_access_key</access_key_id><secret_access_key>$s3_secret_key</secret_access_key>
   </kept></named_collections>
+  <remote_servers>
+    <alone><shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard></alone>
+    <halved><shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
+      <shard><replica><host>127.0.0.1</host><port>1</port></replica></shard></halved>
+  </remote_servers>
   <mark_cache_size>67108864</mark_cache_size>
   <query_log><database>system</database><table>query_log</table>
     <flush_interval_milliseconds>500</flush_interval_milliseconds></query_log>

@@ -109,7 +109,7 @@ pub struct MeansArgs {
         value_delimiter = ','
     )]
     pub named_collection: Vec<String>,
-    /// Cluster that may be backed up as a whole; several are separated by commas [default: none]
+    /// Cluster that may be backed up and restored as a whole; several are separated by commas [default: none]
     #[arg(
         long = "allowCluster",
         visible_alias = "allow-cluster",
@@ -210,7 +210,8 @@ pub struct ObjectArgs {
         value_name = "BYTES"
     )]
     pub max_backup_bandwidth: Option<u64>,
-    /// All servers of a cluster; not tried by deltakeep's own tests
+    /// All servers of a cluster; a restore only where none of them has the target. Not tried on a
+    /// cluster by deltakeep's own tests
     #[arg(long = "onCluster", visible_alias = "on-cluster", value_name = "NAME")]
     pub on_cluster: Option<String>,
 }

@@ -15,7 +15,8 @@ pub enum Live {
     AsBefore,
     /// Nothing, though there was something.
     Absent,
-    /// What the operation restores. For a database anything that was not there before.
+    /// What the operation restores, on a cluster on any host. For a database anything that was not
+    /// there before.
     Fresh,
     /// Something that is neither.
     Other,
@@ -111,7 +112,8 @@ pub fn decide_table(look: &Look) -> Decision {
         (S::Submitting, Sent::Running, ..) => D::Wait,
         (S::Submitting, Sent::Done, _, Beside::Fresh) => D::Verify,
         (S::Submitting, ..) => D::RollBack,
-        (S::Placing, _, Live::AsBefore, Beside::Fresh) => D::Place,
+        // Both: some hosts of a cluster have put it there.
+        (S::Placing, _, Live::AsBefore | Live::Fresh, Beside::Fresh) => D::Place,
         (S::Placing, _, Live::Fresh, Beside::Old | Beside::Empty) => D::Clean,
         (S::Placing, _, Live::Absent | Live::Other, Beside::Fresh) => D::RollBack,
         (S::Cleaning, _, Live::Fresh, Beside::Old) => D::DropOld,

@@ -353,8 +353,11 @@ pub fn code_of(number: i32, text: &str) -> Code {
         192 | 193 | 194 | 516 => Code::BadCredentials,
         600 | 601 | 602 | 604 | 606 => Code::BackupDamaged,
         394 | 735 => Code::Cancelled,
-        // Clusters that are not there, and names that are too long together.
-        69 | 170 | 701 => Code::BadRequest,
+        // Clusters that are not there or have no ZooKeeper, servers that take no statement for one,
+        // and names that are too long together.
+        69 | 139 | 170 | 225 | 371 | 392 | 701 => Code::BadRequest,
+        // A host of a cluster, or its ZooKeeper.
+        279 | 999 => Code::ClickhouseUnavailable,
         // Read-only users, and settings that a profile forbids.
         164 | 452 => Code::AccessDenied,
         // Connections, names of hosts, disks.
@@ -414,6 +417,9 @@ mod tests {
             (499, "PreconditionFailed Message: .., key backups/q1/.lock", Code::PathLocked),
             (36, "another backup with the same ID", Code::IdConflict),
             (36, "malformed", Code::BadRequest),
+            (139, "There is no Zookeeper configuration", Code::BadRequest),
+            (392, "Replicated DDL queries are disabled", Code::BadRequest),
+            (279, "All connection tries failed", Code::ClickhouseUnavailable),
             (4242, "is being written already", Code::Internal),
         ];
         for (number, text, code) in cases {

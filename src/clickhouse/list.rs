@@ -370,6 +370,7 @@ mod tests {
             checks: Vec::new(),
             failure: None,
             end: Some(OperationEnd::Succeeded),
+            cluster: None,
         }
     }
 

@@ -14,8 +14,8 @@ use super::place::Place;
 use super::request::{Common, CreateBackup, RestoreBackup, fingerprint};
 use super::statement::attempt_id;
 use crate::journal::{
-    JournalError, Operation, OperationEnd, OperationFailure, OperationKind, OperationStep,
-    Operations,
+    JournalError, OnCluster, Operation, OperationEnd, OperationFailure, OperationKind,
+    OperationStep, Operations,
 };
 
 /// How many ended operations are remembered.
@@ -290,6 +290,10 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             checks: Vec::new(),
             failure: None,
             end: None,
+            cluster: common
+                .cluster
+                .as_ref()
+                .map(|cluster| OnCluster { name: cluster.as_str().to_owned(), fresh: Vec::new() }),
         }
     }
 

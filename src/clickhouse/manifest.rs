@@ -35,8 +35,7 @@ impl Manifest {
         let mut manifest = Self { id, ..Self::default() };
         let plain = |text: &str| Name::known(percent_decode_str(text).decode_utf8_lossy());
         for name in names {
-            // Backups of a cluster have a folder for each shard and replica before this.
-            let Some((_, path)) = name.rsplit_once("metadata/") else { continue };
+            let Some(path) = name.strip_prefix("metadata/") else { continue };
             match path.split_once('/') {
                 None => manifest.databases.push(plain(path)),
                 Some((database, table)) => manifest.tables.push((plain(database), plain(table))),

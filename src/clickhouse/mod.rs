@@ -3,16 +3,19 @@
 //! moves a row itself and never keeps a key longer than a task needs it.
 
 mod backup;
+mod cluster;
 pub mod decide;
 pub mod failure;
 pub mod json;
 pub mod list;
+mod look;
 mod manager;
 pub mod manifest;
 pub mod name;
 mod patience;
 pub mod place;
 mod preflight;
+mod question;
 pub mod report;
 pub mod request;
 mod restore;
@@ -164,6 +167,20 @@ pub trait Server: Send + Sync {
     /// What is in a database; nothing where there is none.
     fn tables(
         &self,
+        database: &Name,
+    ) -> impl Future<Output = Result<Vec<TableRow>, ServerError>> + Send;
+
+    /// Databases of every host of a cluster; [`ServerError::Unreachable`] where one does not answer.
+    fn databases_of(
+        &self,
+        cluster: &Name,
+    ) -> impl Future<Output = Result<Vec<DatabaseRow>, ServerError>> + Send;
+
+    /// What is in a database on every host of a cluster; [`ServerError::Unreachable`] where one does
+    /// not answer.
+    fn tables_of(
+        &self,
+        cluster: &Name,
         database: &Name,
     ) -> impl Future<Output = Result<Vec<TableRow>, ServerError>> + Send;
 

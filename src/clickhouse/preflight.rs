@@ -37,6 +37,10 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         operation.source_database = Some(source.database.as_str().to_owned());
         operation.source_table = source.table.as_ref().map(|table| table.as_str().to_owned());
         operation.check = !common.structure_only;
+        if let Some(cluster) = &common.cluster {
+            self.plan_cluster(operation, request, cluster, adopt).await?;
+            return self.put(operation);
+        }
         let databases = self.server.databases().await?;
         let live = databases.iter().find(|row| row.name == common.object.database);
         match &common.object.table {
@@ -71,7 +75,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     }
 
     /// No RESTORE of this id may be at work for another journal: what it brought so far is there.
-    async fn require_not_sent(&self, operation: &Operation) -> Result<(), TaskError> {
+    pub(super) async fn require_not_sent(&self, operation: &Operation) -> Result<(), TaskError> {
         for number in operation.attempt + 1.. {
             let id = attempt_id(&operation.id, number);
             match self.server.operation(&id).await? {
@@ -101,7 +105,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             self.require_not_sent(operation).await?;
         }
         let Some(live) = live else {
-            self.server.run(Command::CreateDatabase { database: &object.database }).await?;
+            let database = &object.database;
+            self.server.run(Command::CreateDatabase { cluster: None, database }).await?;
             return Ok(());
         };
         let tables = self.server.tables(&object.database).await?;
@@ -121,7 +126,11 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
 
     /// Another worker sent the RESTORE and died before the task was its own. Its last attempt is
     /// taken over where it works, or has brought a table: `there`.
-    async fn adopt(&self, operation: &mut Operation, there: bool) -> Result<(), TaskError> {
+    pub(super) async fn adopt(
+        &self,
+        operation: &mut Operation,
+        there: bool,
+    ) -> Result<(), TaskError> {
         let (mut last, mut works) = (0, false);
         for number in 1.. {
             let id = attempt_id(&operation.id, number);

@@ -75,6 +75,7 @@ pub fn of_operation(operation: &Operation) -> Value {
         "source_database": operation.source_database,
         "source_table": operation.source_table,
         "location": operation.path,
+        "on_cluster": operation.cluster.as_ref().map(|cluster| &cluster.name),
         "overwrite": operation.overwrite,
         "attempt": operation.attempt,
         "files": operation.size.files,

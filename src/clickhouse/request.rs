@@ -119,11 +119,6 @@ fn restore(payload: Value, policy: &Policy) -> Result<RestoreBackup, TaskError> 
     if source_table.is_some() && common.object.table.is_none() {
         return Err(fields.wrong("source_table", "only with scope table"));
     }
-    if common.cluster.is_some() {
-        return Err(
-            fields.wrong("on_cluster", "only with create_backup: nothing guards the others")
-        );
-    }
     if overwrite {
         refuse_overwrite(&fields, &common)?;
     }
@@ -137,6 +132,11 @@ fn refuse_overwrite(fields: &Fields, common: &Common) -> Result<(), TaskError> {
         return Err(
             fields.wrong("overwrite", "not with structure_only: it would replace rows by none")
         );
+    }
+    if common.cluster.is_some() {
+        let why = "not with on_cluster: what was there could not be put back on all hosts. Restore \
+                   under another name, or drop it on the cluster before";
+        return Err(fields.wrong("overwrite", why));
     }
     let whole = common.object.table.is_none();
     if whole && common.object.database.as_str() == "default" {
@@ -324,6 +324,25 @@ mod tests {
         assert_eq!(read("drop_all", "{}").expect_err("refused").code, Code::UnknownType);
         let default = RESTORE.replace("quotes_restored", "default");
         assert_eq!(read("restore_backup", &default).expect_err("d").code, Code::ForbiddenTarget);
+    }
+
+    #[test]
+    fn a_cluster_is_restored_where_it_is_allowed_and_never_overwritten() {
+        let policy = Policy { clusters: vec!["main".into()], ..Policy::default() };
+        let read = |overwrite: &str, policy: &Policy| {
+            let with = format!("{overwrite}, \"on_cluster\": \"main\"");
+            let body = RESTORE.replace("true", &with);
+            Task::read("restore_backup", json::read(body.as_bytes())?, policy)
+        };
+        let Ok(Task::Restore(restore)) = read("false", &policy) else { panic!("refused") };
+        assert_eq!(restore.common.cluster, Some(Name::known("main")));
+        let refused = read("true", &policy).expect_err("refused");
+        assert_eq!(refused.code, Code::BadRequest);
+        let message = &refused.message;
+        assert!(message.starts_with("request.overwrite: not with on_cluster"), "{message}");
+        assert!(message.contains("drop it on the cluster before"), "{message}");
+        let stranger = read("false", &Policy::default()).expect_err("refused");
+        assert_eq!(stranger.code, Code::ForbiddenTarget);
     }
 
     #[test]

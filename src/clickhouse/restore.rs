@@ -1,7 +1,8 @@
 //! How a restore goes: look, decide, journal, act, look again. Every way through, a crash included,
 //! is the same loop; `decide` says what is next, and nothing here knows what was done before.
 
-use super::decide::{Beside, Decision, Live, Look, Sent, decide_database, decide_table};
+use super::cluster::{Told, cluster_of};
+use super::decide::{Decision, Look, Sent, decide_database, decide_table};
 use super::failure::{Code, TaskError};
 use super::manager::{BackupManager, Watch, failure, open_id};
 use super::name::Name;
@@ -24,6 +25,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         request: Option<&RestoreBackup>,
         watch: &impl Watch,
     ) -> Result<Operation, TaskError> {
+        let mut told = Told::default();
         loop {
             watch.tell(&operation);
             let look = self.look(&operation, request.is_some(), watch).await?;
@@ -32,6 +34,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 None => decide_database(&look),
             };
             tracing::debug!(?look, ?decision, "restore {}", operation.id);
+            told.require_heard(&operation, decision)?;
             let done = match decision {
                 Decision::Succeeded => return self.end(operation, OperationEnd::Succeeded),
                 Decision::RolledBack => return self.rolled_back(operation),
@@ -51,76 +54,13 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 }
                 Decision::Cancel => self.cancel(&operation, watch).await.map(|_| ()),
                 Decision::MoveAside => self.move_aside(&mut operation, watch).await,
-                Decision::Place => self.place(&mut operation, look.replaces).await,
+                Decision::Place => self.place(&mut operation, look.replaces, watch).await,
                 Decision::DropOld | Decision::DropPartial | Decision::MoveBack => {
                     self.put_right(&operation, decision).await
                 }
             };
             done?;
         }
-    }
-
-    /// Everything that decides, as the server shows it now.
-    async fn look(
-        &self,
-        operation: &Operation,
-        able: bool,
-        watch: &impl Watch,
-    ) -> Result<Look, TaskError> {
-        // First this: what a RESTORE that is done brought must be there when the names are looked at.
-        let sent = self.sent(operation, watch).await?;
-        let names = Names::of(operation);
-        let database = &names.target.database;
-        let found = |answer: Result<Vec<(Name, String)>, ServerError>| {
-            answer.map_err(|error| TaskError::from(error).of_open(&open_id(operation)))
-        };
-        let (rows, live, beside) = match (&names.target.table, &names.beside.table) {
-            (Some(table), Some(beside)) => {
-                let rows = self.patiently(operation, watch, || async {
-                    let rows = self.server.tables(database).await?;
-                    Ok(rows.into_iter().map(|row| (row.name, row.uuid)).collect())
-                });
-                (found(rows.await?)?, table, beside)
-            }
-            _ => {
-                let rows = self.patiently(operation, watch, || async {
-                    let rows = self.server.databases().await?;
-                    Ok(rows.into_iter().map(|row| (row.name, row.uuid)).collect())
-                });
-                (found(rows.await?)?, database, &names.beside.database)
-            }
-        };
-        let identity =
-            |name: &Name| rows.iter().find(|row| row.0 == *name).map(|row| row.1.as_str());
-        Ok(Look {
-            step: operation.step,
-            replaces: operation.old.is_some(),
-            live: live_of(operation, identity(live)),
-            beside: beside_of(operation, identity(beside)),
-            sent,
-            able: able && !watch.is_stopped(),
-        })
-    }
-
-    /// How the RESTORE of the last attempt stands. One that is not known is asked for again: the
-    /// server may take a moment.
-    async fn sent(&self, operation: &Operation, watch: &impl Watch) -> Result<Sent, TaskError> {
-        let asked =
-            matches!(operation.step, OperationStep::Submitting | OperationStep::RollingBack);
-        if operation.attempt == 0 || !asked {
-            return Ok(Sent::Unknown);
-        }
-        let id = attempt_id(&operation.id, operation.attempt);
-        for _ in 0..3 {
-            let answer = self.patiently(operation, watch, || self.server.operation(&id)).await?;
-            match answer.map_err(|error| TaskError::from(error).of_open(&open_id(operation)))? {
-                None => tokio::time::sleep(self.patience.first).await,
-                Some(server) if server.status.is_running() => return Ok(Sent::Running),
-                Some(server) if server.status.is_done() => return Ok(Sent::Done),
-                Some(_) => return Ok(Sent::Failed),
-            }
-        }
-        Ok(Sent::Unknown)
     }
 
     async fn submit(
@@ -170,7 +110,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             base: common.base.as_ref(),
             structure_only: common.structure_only,
             bandwidth: common.bandwidth,
-            cluster: None,
+            cluster: common.cluster.as_ref(),
             retries: self.patience.retries,
         };
         let target = if names.target.table.is_some() { &names.beside } else { &names.target };
@@ -212,6 +152,9 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         let attempt = attempt_id(&operation.id, operation.attempt);
         if let Ok(Some(server)) = self.server.operation(&attempt).await {
             operation.size = server.size;
+        }
+        if let Some(error) = self.note_hosts(operation, watch).await? {
+            return self.roll_back(operation, error);
         }
         let names = Names::of(operation);
         let database = &names.target.database;
@@ -274,15 +217,21 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
     }
 
-    async fn place(&self, operation: &mut Operation, replaces: bool) -> Result<(), TaskError> {
+    async fn place(
+        &self,
+        operation: &mut Operation,
+        replaces: bool,
+        watch: &impl Watch,
+    ) -> Result<(), TaskError> {
         let names = Names::of(operation);
         let (Some(table), Some(beside)) = (&names.target.table, &names.beside.table) else {
             return Ok(());
         };
-        let database = &names.target.database;
+        let (database, cluster) = (&names.target.database, cluster_of(operation));
+        let cluster = cluster.as_ref();
         let command = match replaces {
             true => Command::ExchangeTables { database, one: table, other: beside },
-            false => Command::RenameTable { database, from: beside, to: table },
+            false => Command::RenameTable { cluster, database, from: beside, to: table },
         };
         match self.server.run(command).await {
             Ok(()) => Ok(()),
@@ -290,6 +239,7 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
                 tokio::time::sleep(self.patience.grace).await;
                 Ok(())
             }
+            Err(error) if cluster.is_some() => self.not_placed(operation, error, watch).await,
             Err(error) => self.roll_back(operation, error.into()),
         }
     }
@@ -298,15 +248,18 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     async fn put_right(&self, operation: &Operation, what: Decision) -> Result<(), TaskError> {
         let names = Names::of(operation);
         let (live, aside) = (&names.target.database, &names.beside.database);
+        let cluster = cluster_of(operation);
+        let cluster = cluster.as_ref();
         match (what, &names.beside.table) {
             (Decision::DropOld | Decision::DropPartial, Some(table)) => {
-                self.said_twice(operation, Command::DropTable { database: live, table }).await
+                self.said_twice(operation, Command::DropTable { cluster, database: live, table })
+                    .await
             }
             (Decision::DropOld, None) => {
-                self.said_twice(operation, Command::DropDatabase { database: aside }).await
+                self.said_twice(operation, Command::DropDatabase { cluster, database: aside }).await
             }
             (Decision::DropPartial, None) => {
-                self.said_twice(operation, Command::DropDatabase { database: live }).await
+                self.said_twice(operation, Command::DropDatabase { cluster, database: live }).await
             }
             _ => {
                 // They wake while the place is empty: nothing can be inserted that they would miss.
@@ -356,7 +309,11 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         })
     }
 
-    fn roll_back(&self, operation: &mut Operation, error: TaskError) -> Result<(), TaskError> {
+    pub(super) fn roll_back(
+        &self,
+        operation: &mut Operation,
+        error: TaskError,
+    ) -> Result<(), TaskError> {
         tracing::warn!(%error, "restore {} goes back", operation.id);
         operation.failure.get_or_insert_with(|| failure(&error));
         self.step(operation, OperationStep::RollingBack)
@@ -384,33 +341,6 @@ fn with_inner(all: Vec<TableRow>, name: &Name) -> Vec<TableRow> {
     let (mut found, others): (Vec<_>, _) = all.into_iter().partition(|row| row.name == *name);
     found.extend(others.into_iter().filter(|row| row.name.as_str() == inner));
     found
-}
-
-fn live_of(operation: &Operation, identity: Option<&str>) -> Live {
-    match (identity, operation.old.as_deref()) {
-        (None, None) => Live::AsBefore,
-        (None, Some(_)) => Live::Absent,
-        (Some(identity), Some(old)) if identity == old => Live::AsBefore,
-        // A database is restored in its place; a table has its identity from its check on.
-        (Some(identity), _) => match operation.table {
-            None => Live::Fresh,
-            Some(_) if operation.fresh.as_deref() == Some(identity) => Live::Fresh,
-            Some(_) => Live::Other,
-        },
-    }
-}
-
-fn beside_of(operation: &Operation, identity: Option<&str>) -> Beside {
-    let Some(identity) = identity else { return Beside::Empty };
-    if operation.old.as_deref() == Some(identity) {
-        return Beside::Old;
-    }
-    match (&operation.table, operation.fresh.as_deref()) {
-        // Before its check the name alone tells that it is ours: nobody else gives it.
-        (Some(_), None) => Beside::Fresh,
-        (Some(_), Some(fresh)) if fresh == identity => Beside::Fresh,
-        _ => Beside::Other,
-    }
 }
 
 /// Why an operation goes back whose RESTORE did not say why itself.

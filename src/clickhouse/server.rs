@@ -15,8 +15,9 @@ use super::failure::{ServerError, cut};
 use super::manifest::{Contents, Manifest};
 use super::name::Object;
 use super::name::{Name, text};
+use super::question;
 use super::secret::{Keys, Secret};
-use super::statement::{self, Statement, Value};
+use super::statement::{Statement, Value};
 use super::{Command, DatabaseRow, Place, Server, ServerOperation, ServerStatus, TableRow};
 use crate::journal::OperationSize;
 
@@ -115,6 +116,28 @@ impl ClickhouseServer {
         answer(rows.await, time, statement)
     }
 
+    async fn databases_by(&self, question: &Statement) -> Result<Vec<DatabaseRow>, ServerError> {
+        let rows: Vec<NamedRow> = self.rows(question, QUESTION).await?;
+        let row = |row: NamedRow| DatabaseRow {
+            name: Name::known(row.name),
+            uuid: row.uuid,
+            engine: row.engine,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    async fn tables_by(&self, question: &Statement) -> Result<Vec<TableRow>, ServerError> {
+        let rows: Vec<SizedRow> = self.rows(question, QUESTION).await?;
+        let row = |row: SizedRow| TableRow {
+            name: Name::known(row.name),
+            uuid: row.uuid,
+            engine: row.engine,
+            rows: row.rows,
+            bytes: row.bytes,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     async fn shown(&self, from: &str, rest: &str) -> Result<Vec<ServerOperation>, ServerError> {
         let text = format!("{OPERATIONS} FROM system.{from} {rest}");
         let statement = Statement { text, ..Statement::default() };
@@ -129,6 +152,14 @@ impl ClickhouseServer {
             Err(error) if NO_LOG.iter().any(|number| error.is(*number)) => Ok(Vec::new()),
             shown => shown,
         }
+    }
+}
+
+/// A host of a cluster that this server cannot get to is asked for again, as this server would be.
+fn of_host(error: ServerError) -> ServerError {
+    match error {
+        ServerError::Refused { number: 279, text } => ServerError::Unreachable { reason: text },
+        error => error,
     }
 }
 
@@ -244,33 +275,23 @@ impl Server for ClickhouseServer {
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseRow>, ServerError> {
-        let text = "SELECT name, toString(uuid) AS uuid, engine FROM system.databases".to_owned();
-        let rows: Vec<NamedRow> =
-            self.rows(&Statement { text, ..Statement::default() }, QUESTION).await?;
-        let row = |row: NamedRow| DatabaseRow {
-            name: Name::known(row.name),
-            uuid: row.uuid,
-            engine: row.engine,
-        };
-        Ok(rows.into_iter().map(row).collect())
+        self.databases_by(&question::databases(None)).await
     }
 
     async fn tables(&self, database: &Name) -> Result<Vec<TableRow>, ServerError> {
-        let text = format!(
-            "SELECT name, toString(uuid) AS uuid, engine, total_rows AS rows, total_bytes AS bytes \
-             FROM system.tables WHERE database = {}",
-            text(database.as_str())
-        );
-        let rows: Vec<SizedRow> =
-            self.rows(&Statement { text, ..Statement::default() }, QUESTION).await?;
-        let row = |row: SizedRow| TableRow {
-            name: Name::known(row.name),
-            uuid: row.uuid,
-            engine: row.engine,
-            rows: row.rows,
-            bytes: row.bytes,
-        };
-        Ok(rows.into_iter().map(row).collect())
+        self.tables_by(&question::tables(None, database)).await
+    }
+
+    async fn databases_of(&self, cluster: &Name) -> Result<Vec<DatabaseRow>, ServerError> {
+        self.databases_by(&question::databases(Some(cluster))).await.map_err(of_host)
+    }
+
+    async fn tables_of(
+        &self,
+        cluster: &Name,
+        database: &Name,
+    ) -> Result<Vec<TableRow>, ServerError> {
+        self.tables_by(&question::tables(Some(cluster), database)).await.map_err(of_host)
     }
 
     async fn beside(&self) -> Result<Vec<Object>, ServerError> {
@@ -311,7 +332,7 @@ impl Server for ClickhouseServer {
     }
 
     async fn movement(&self, query: &str) -> Result<Option<u64>, ServerError> {
-        let rows: Vec<MovedRow> = self.rows(&statement::movement(query), QUESTION).await?;
+        let rows: Vec<MovedRow> = self.rows(&question::movement(query), QUESTION).await?;
         Ok(rows.first().map(|row| row.moved))
     }
 
@@ -327,8 +348,7 @@ impl Server for ClickhouseServer {
     }
 
     async fn contents(&self, place: &Place, keys: Option<&Keys>) -> Result<Contents, ServerError> {
-        let (listing, manifest) =
-            (statement::listing(place, keys), statement::manifest(place, keys));
+        let (listing, manifest) = (question::listing(place, keys), question::manifest(place, keys));
         // Each takes the store's time: both at once, though there may be no manifest to read.
         let (files, rows) = tokio::join!(
             self.rows::<FileRow>(&listing, QUESTION),
@@ -346,7 +366,7 @@ impl Server for ClickhouseServer {
     }
 
     async fn check(&self, database: &Name, table: &Name) -> Result<bool, ServerError> {
-        let rows: Vec<CheckRow> = self.rows(&statement::check(database, table), CHECK).await?;
+        let rows: Vec<CheckRow> = self.rows(&question::check(database, table), CHECK).await?;
         Ok(rows.iter().all(|row| row.result))
     }
 }

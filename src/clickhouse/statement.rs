@@ -1,4 +1,4 @@
-//! The statements that are sent to ClickHouse, rendered. Pure. Keys and URLs go as parameters,
+//! The commands that are sent to ClickHouse, rendered. Pure. Keys and URLs go as parameters,
 //! which no log repeats; names and ids cannot (26.9 refuses them there) and are quoted.
 
 use super::name::{Name, Object, OperationId, quoted, text};
@@ -71,6 +71,8 @@ pub enum Command<'a> {
     },
     /// Makes a database where there is none.
     CreateDatabase {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its name.
         database: &'a Name,
     },
@@ -83,11 +85,15 @@ pub enum Command<'a> {
     },
     /// Drops a database that is ours.
     DropDatabase {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its name.
         database: &'a Name,
     },
-    /// Renames a table.
+    /// Renames a table; on a cluster wherever it is.
     RenameTable {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its database.
         database: &'a Name,
         /// Its name.
@@ -106,6 +112,8 @@ pub enum Command<'a> {
     },
     /// Drops a table that is ours.
     DropTable {
+        /// All servers of it, where one is meant.
+        cluster: Option<&'a Name>,
         /// Its database.
         database: &'a Name,
         /// Its name.
@@ -133,30 +141,53 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
-    /// The statement.
+    /// The statement. One for a whole cluster waits for all hosts, whatever a profile says.
     pub fn render(&self) -> Statement {
+        let mut statement = self.rendered();
+        if self.cluster().is_some() {
+            statement.settings.push(("distributed_ddl_output_mode", "throw".to_owned()));
+        }
+        statement
+    }
+
+    fn cluster(&self) -> Option<&Name> {
+        match self {
+            Self::CreateDatabase { cluster, .. }
+            | Self::DropDatabase { cluster, .. }
+            | Self::RenameTable { cluster, .. }
+            | Self::DropTable { cluster, .. } => *cluster,
+            _ => None,
+        }
+    }
+
+    fn rendered(&self) -> Statement {
         match self {
             Self::Backup { object, transfer } => {
                 transfer.render(&format!("BACKUP {}", whole(object)), "TO")
             }
             Self::Restore { source, target, transfer } => transfer
                 .render(&format!("RESTORE {}{}", whole(source), renamed(source, target)), "FROM"),
-            Self::CreateDatabase { database } => {
-                plain(format!("CREATE DATABASE IF NOT EXISTS {}", quoted(database)))
+            Self::CreateDatabase { cluster, database } => {
+                plain(format!("CREATE DATABASE IF NOT EXISTS {}{}", quoted(database), on(*cluster)))
             }
             Self::RenameDatabase { from, to } => plain(format!(
                 "RENAME DATABASE {} TO {} SETTINGS check_table_dependencies = 0",
                 quoted(from),
                 quoted(to)
             )),
-            Self::DropDatabase { database } => {
-                plain(format!("DROP DATABASE IF EXISTS {} {DROP}", quoted(database)))
-            }
-            Self::RenameTable { database, from, to } => plain(format!(
-                "RENAME TABLE {0}.{1} TO {0}.{2} SETTINGS check_table_dependencies = 0",
+            Self::DropDatabase { cluster, database } => plain(format!(
+                "DROP DATABASE IF EXISTS {}{} {DROP}",
+                quoted(database),
+                on(*cluster)
+            )),
+            // Said again until every host of a cluster has done it: some may have, already.
+            Self::RenameTable { cluster, database, from, to } => plain(format!(
+                "RENAME TABLE {3}{0}.{1} TO {0}.{2}{4} SETTINGS check_table_dependencies = 0",
                 quoted(database),
                 quoted(from),
-                quoted(to)
+                quoted(to),
+                if cluster.is_some() { "IF EXISTS " } else { "" },
+                on(*cluster)
             )),
             Self::ExchangeTables { database, one, other } => plain(format!(
                 "EXCHANGE TABLES {0}.{1} AND {0}.{2}",
@@ -164,9 +195,12 @@ impl Command<'_> {
                 quoted(one),
                 quoted(other)
             )),
-            Self::DropTable { database, table } => {
-                plain(format!("DROP TABLE IF EXISTS {}.{} {DROP}", quoted(database), quoted(table)))
-            }
+            Self::DropTable { cluster, database, table } => plain(format!(
+                "DROP TABLE IF EXISTS {}.{}{} {DROP}",
+                quoted(database),
+                quoted(table),
+                on(*cluster)
+            )),
             Self::Detach { database, view } => {
                 plain(format!("DETACH TABLE {}.{} PERMANENTLY", quoted(database), quoted(view)))
             }
@@ -182,6 +216,11 @@ impl Command<'_> {
 
 fn plain(text: String) -> Statement {
     Statement { text, ..Statement::default() }
+}
+
+/// What sends a statement to all servers of a cluster.
+fn on(cluster: Option<&Name>) -> String {
+    cluster.map_or(String::new(), |cluster| format!(" ON CLUSTER {}", quoted(cluster)))
 }
 
 fn whole(object: &Object) -> String {
@@ -209,7 +248,7 @@ impl Transfer<'_> {
             parameters.push(("ak", Value::Secret(keys.access.clone())));
             parameters.push(("sk", Value::Secret(keys.secret.clone())));
         }
-        let cluster = self.cluster.map_or(String::new(), |c| format!(" ON CLUSTER {}", quoted(c)));
+        let cluster = on(self.cluster);
         let mut text =
             format!("{head}{cluster} {way} S3({at}) SETTINGS id = {}", self::text(&self.id));
         if let Some(base) = self.base {
@@ -242,74 +281,6 @@ fn source(
     parameters.push((parameter, Value::Text(value.to_owned())));
     let keys = if keys.is_some() { ", {ak:String}, {sk:String}" } else { "" };
     format!("{head}{{{parameter}:String}}{keys}")
-}
-
-/// The question which of `.backup` and `.lock` are at a place.
-pub fn listing(place: &Place, keys: Option<&Keys>) -> Statement {
-    storage("SELECT _file AS file", place, ".*", "One", None, keys)
-}
-
-/// The question what a backup holds: its id, and the names of its definitions.
-pub fn manifest(place: &Place, keys: Option<&Keys>) -> Statement {
-    let text = "SELECT extract(line, '<backup_id>([^<]*)</backup_id>') AS id, \
-                arrayDistinct(extractAll(line, '<name>(metadata/[^<]*)[.]sql</name>')) AS names";
-    storage(text, place, ".backup", "RawBLOB", Some("line String"), keys)
-}
-
-/// A question to the table function `s3` about a file at a place.
-fn storage(
-    select: &str,
-    place: &Place,
-    file: &str,
-    format: &str,
-    structure: Option<&str>,
-    keys: Option<&Keys>,
-) -> Statement {
-    let (head, of_file, value, names) = match place.location() {
-        Location::Url(url) => (String::new(), "", url, ["", ""]),
-        Location::Collection { name, rest } => {
-            (format!("{}, ", quoted(&name)), "filename = ", rest, ["format = ", "structure = "])
-        }
-    };
-    let mut parameters = vec![("u", Value::Text(format!("{value}/{file}")))];
-    let mut with = "";
-    if let Some(keys) = keys {
-        parameters.push(("ak", Value::Secret(keys.access.clone())));
-        parameters.push(("sk", Value::Secret(keys.secret.clone())));
-        with = ", {ak:String}, {sk:String}";
-    }
-    let structure = structure
-        .map_or(String::new(), |structure| format!(", {}{}", names[1], self::text(structure)));
-    let text = format!(
-        "{select} FROM s3({head}{of_file}{{u:String}}{with}, {}{}{structure})",
-        names[0],
-        self::text(format)
-    );
-    // Questions before anything is done: a store that does not answer is told of within seconds.
-    let settings = vec![("s3_retry_attempts", "2".to_owned())];
-    Statement { text, parameters, settings }
-}
-
-/// The question whether a table's data are whole.
-pub fn check(database: &Name, table: &Name) -> Statement {
-    let text = format!(
-        "CHECK TABLE {}.{} SETTINGS check_query_single_value_result = 1",
-        quoted(database),
-        quoted(table)
-    );
-    plain(text)
-}
-
-/// The question how much a statement that works has moved: bytes that it read and sent, and what it
-/// asked of an object store. system.backups itself stands still while a large file goes, and while
-/// a BACKUP writes at all.
-pub fn movement(query: &str) -> Statement {
-    plain(format!(
-        "SELECT toUInt64(arraySum(mapValues(mapFilter((name, n) -> endsWith(name, 'Bytes') OR \
-         match(name, '^S3(Copy|Upload|Put|Get|Complete)'), ProfileEvents)))) AS moved FROM \
-         system.processes WHERE query_id = {}",
-        text(query)
-    ))
 }
 
 /// What the server is to know an attempt by.
@@ -407,24 +378,57 @@ mod tests {
         );
         let value = |text: &str| Value::Text(text.to_owned());
         assert_eq!(statement.parameters, [("u", value("q2")), ("b", value("q1"))]);
-        let question = manifest(&place, None);
-        assert!(
-            question.text.ends_with(
-                "s3(`ke\\`pt`, filename = {u:String}, format = 'RawBLOB', structure = 'line String')"
-            ),
-            "{}",
-            question.text
-        );
-        assert_eq!(question.parameters, [("u", value("q2/.backup"))]);
-        let listed = listing(&at("s3://other/q1"), None).text;
-        assert_eq!(listed, "SELECT _file AS file FROM s3({u:String}, 'One')");
     }
 
     #[test]
     fn names_stay_in_their_quotes() {
         let evil = name("x` SYNC; DROP DATABASE quotes; --\\");
-        let text = Command::DropDatabase { database: &evil }.render().text;
+        let text = Command::DropDatabase { cluster: None, database: &evil }.render().text;
         let quoted = "`x\\` SYNC; DROP DATABASE quotes; --\\\\`";
         assert_eq!(text, format!("DROP DATABASE IF EXISTS {quoted} {DROP}"));
+    }
+
+    #[test]
+    fn what_is_done_on_a_cluster_is_done_on_all_of_it() {
+        let (database, table, beside) = (&name("d"), &name("t"), &name("u"));
+        let cluster = &name("c`1");
+        let cluster = Some(cluster);
+        let rename = Command::RenameTable { cluster, database, from: beside, to: table };
+        let cases = [
+            (
+                Command::CreateDatabase { cluster, database },
+                "CREATE DATABASE IF NOT EXISTS `d` ON CLUSTER `c\\`1`".to_owned(),
+            ),
+            (
+                rename,
+                "RENAME TABLE IF EXISTS `d`.`u` TO `d`.`t` ON CLUSTER `c\\`1` SETTINGS \
+                 check_table_dependencies = 0"
+                    .to_owned(),
+            ),
+            (
+                Command::DropTable { cluster, database, table },
+                format!("DROP TABLE IF EXISTS `d`.`t` ON CLUSTER `c\\`1` {DROP}"),
+            ),
+            (
+                Command::DropDatabase { cluster, database },
+                format!("DROP DATABASE IF EXISTS `d` ON CLUSTER `c\\`1` {DROP}"),
+            ),
+        ];
+        for (command, text) in cases {
+            let statement = command.render();
+            assert_eq!(statement.text, text);
+            let waits = ("distributed_ddl_output_mode", "throw".to_owned());
+            assert_eq!(statement.settings, [waits]);
+        }
+        let place = Place::parse("s3://my-bucket/q1", &Places::default()).expect("a place");
+        let transfer = Transfer { cluster, ..transfer(&place, None) };
+        let object = |table: &Name| Object { database: name("d"), table: Some(table.clone()) };
+        let command =
+            Command::Restore { source: &object(table), target: &object(beside), transfer };
+        assert_eq!(
+            command.render().text,
+            "RESTORE TABLE `d`.`t` AS `d`.`u` ON CLUSTER `c\\`1` FROM S3({u:String}) SETTINGS id = \
+             'op-a1' ASYNC"
+        );
     }
 }

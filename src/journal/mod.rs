@@ -12,8 +12,8 @@ pub mod task;
 
 pub use drill_record::{DrillFact, DrillShape, Place};
 pub use operation::{
-    Operation, OperationEnd, OperationFailure, OperationKind, OperationSize, OperationStep,
-    Operations, TableCheck,
+    OnCluster, Operation, OperationEnd, OperationFailure, OperationKind, OperationSize,
+    OperationStep, Operations, TableCheck,
 };
 pub use record::{Fact, Progress, Record, Saved, Shape, StreamKey, Tally};
 pub use restore_record::{RestoreFact, RestoreShape};

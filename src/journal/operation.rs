@@ -83,6 +83,15 @@ pub struct OperationSize {
     pub bytes_stored: u64,
 }
 
+/// What is remembered of an operation on a whole cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnCluster {
+    /// The cluster.
+    pub name: String,
+    /// UUIDs that the restored table has on its hosts, once it is there.
+    pub fresh: Vec<String>,
+}
+
 /// Everything about one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
@@ -134,6 +143,9 @@ pub struct Operation {
     pub failure: Option<OperationFailure>,
     /// How it ended.
     pub end: Option<OperationEnd>,
+    /// The cluster, where one is meant. Written beside the rest: stores have operations without it.
+    #[serde(skip)]
+    pub cluster: Option<OnCluster>,
 }
 
 /// Durable memory of operations. One writer.

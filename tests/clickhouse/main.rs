@@ -6,6 +6,7 @@
 
 #[path = "../support/chance.rs"]
 mod chance;
+mod cluster;
 mod fate;
 mod kill;
 mod kill_loop;

@@ -9,6 +9,8 @@ mod changes;
 mod clickhouse;
 #[cfg(feature = "clickhouse")]
 mod clickhouse_again;
+#[cfg(feature = "clickhouse")]
+mod clickhouse_cluster;
 mod gaps;
 #[cfg(feature = "queue")]
 #[path = "../support/hand.rs"]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use deltakeep::clickhouse::{Code, TaskError};
+use deltakeep::clickhouse::{Code, Name, TaskError};
 use deltakeep::journal::Tasks;
 use deltakeep::queue::ask::{self, Ask, Heavy, Light};
 use deltakeep::queue::{Address, Limits, Message, envelope};
@@ -47,6 +47,12 @@ fn seeds() -> Vec<Value> {
             "kind": "backup", "database": "quotes", "since": "2026-11-21T00:00:00Z"}}),
         json!({"type": "get_backup", "payload": {"backup_id": "r"}}),
         json!({"type": "backup_to_kafka", "payload": {"topic": "t", "credentials": "main"}}),
+        with(
+            json!({"type": "restore_backup", "payload": {"request": {"scope": "database",
+                "database": "quotes", "backup_path": "s3://my-bucket/q1", "on_cluster": "main",
+                "overwrite": false}}}),
+            "/payload/request",
+        ),
     ]
 }
 
@@ -79,6 +85,7 @@ fn value() -> impl Strategy<Value = Value> {
         "2026-11-21T00:00:00Z",
         "5/a",
         "default",
+        "main",
     ];
     prop_oneof![
         4 => select(texts.to_vec()).prop_map(Value::from),
@@ -159,7 +166,8 @@ fn apply(body: &mut Value, change: &Change) {
 }
 
 fn read(body: &Value) -> Result<Ask, TaskError> {
-    let settings = Hand::new("one", &[]).settings;
+    let mut settings = Hand::new("one", &[]).settings;
+    settings.policy.clusters = vec!["main".to_owned()];
     let message = Message { body: body.to_string().into_bytes(), ..Message::default() };
     let known = |kind: &str| ask::is_kind(&settings, kind);
     let mut task =
@@ -277,4 +285,6 @@ fn what_is_read_is_what_was_asked_for() {
     assert!(matches!(read(&seeds[3]), Ok(Ask::Light(Light::List(_)))));
     assert!(matches!(read(&seeds[4]), Ok(Ask::Light(Light::Get(_)))));
     assert!(matches!(heavy(5), Heavy::Run(_)));
+    let Heavy::Restore(restore) = heavy(6) else { panic!("6 is no restore") };
+    assert_eq!(restore.common.cluster.as_ref().map(Name::as_str), Some("main"));
 }

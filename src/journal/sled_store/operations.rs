@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::table::read as read_entry;
 use super::{SledJournal, SledTasks, layout, read_status, write_status};
-use crate::journal::{JournalError, Operation, Operations};
+use crate::journal::{JournalError, OnCluster, Operation, Operations};
 
 /// Most stores that one state directory has for one server.
 const SLOTS: u32 = 64;
@@ -22,6 +22,24 @@ const TOLD: usize = 100;
 #[derive(Serialize, Deserialize)]
 enum Entry {
     V1(Operation),
+    /// One on a cluster.
+    V2(Operation, OnCluster),
+}
+
+impl Entry {
+    fn of(mut operation: Operation) -> Self {
+        match operation.cluster.take() {
+            None => Self::V1(operation),
+            Some(cluster) => Self::V2(operation, cluster),
+        }
+    }
+
+    fn operation(self) -> Operation {
+        match self {
+            Self::V1(operation) => operation,
+            Self::V2(operation, cluster) => Operation { cluster: Some(cluster), ..operation },
+        }
+    }
 }
 
 /// What the status file says.
@@ -29,7 +47,15 @@ enum Entry {
 struct Told {
     pid: u32,
     #[serde(default)]
-    operations: Vec<Operation>,
+    operations: Vec<ToldOperation>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ToldOperation {
+    #[serde(flatten)]
+    operation: Operation,
+    #[serde(default)]
+    cluster: Option<OnCluster>,
 }
 
 /// The operations of one process.
@@ -81,7 +107,9 @@ impl SledOperations {
     /// [`JournalError::Disk`].
     pub fn told(path: &Path) -> Result<Vec<Operation>, JournalError> {
         let told = read_status(path)?.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(told.map_or_else(Vec::new, |told: Told| told.operations))
+        let told = told.map_or_else(Vec::new, |told: Told| told.operations);
+        let whole = |told: ToldOperation| Operation { cluster: told.cluster, ..told.operation };
+        Ok(told.into_iter().map(whole).collect())
     }
 
     fn tell(&mut self) -> Result<(), JournalError> {
@@ -92,7 +120,11 @@ impl SledOperations {
         for (_, id) in ended.iter().rev().skip(TOLD) {
             self.told.remove(id);
         }
-        let operations = self.told.values().cloned().collect();
+        let told = |operation: &Operation| ToldOperation {
+            operation: operation.clone(),
+            cluster: operation.cluster.clone(),
+        };
+        let operations = self.told.values().map(told).collect();
         let told = Told { pid: std::process::id(), operations };
         let json = serde_json::to_string(&told).map_err(|error| JournalError::Disk {
             path: self.store.path().to_owned(),
@@ -113,14 +145,14 @@ impl Operations for SledOperations {
         self.store.with(|table| {
             let entries = table.entries()?.into_iter();
             let entries = entries.filter(|(key, _)| layout::is_operation(key));
-            entries.map(|(_, entry)| read_entry(&entry).map(|Entry::V1(op)| op)).collect()
+            entries.map(|(_, entry)| read_entry(&entry).map(Entry::operation)).collect()
         })
     }
 
     fn put(&mut self, operation: &Operation) -> Result<(), JournalError> {
         self.store.with(|table| {
             let mut change = table.change();
-            change.put(layout::operation_key(&operation.id), &Entry::V1(operation.clone()))?;
+            change.put(layout::operation_key(&operation.id), &Entry::of(operation.clone()))?;
             change.commit()
         })?;
         self.told.insert(operation.id.clone(), operation.clone());
@@ -193,7 +225,14 @@ mod tests {
                 clickhouse_code: Some(40),
             }),
             end: Some(OperationEnd::RolledBack),
+            cluster: None,
         }
+    }
+
+    fn on_cluster(id: &str) -> Operation {
+        let fresh = vec!["0a7fd2b7-1f9a-4f8b-9f13-6a7e2c3b9d10".to_owned()];
+        let cluster = OnCluster { name: "all".into(), fresh };
+        Operation { cluster: Some(cluster), ..operation(id) }
     }
 
     #[test]
@@ -201,7 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("store");
         let mut store = SledOperations::open(&path).expect("a store");
-        let (a, ab) = (operation("a"), operation("ab"));
+        let (a, ab) = (operation("a"), on_cluster("ab"));
         for operation in [&a, &ab] {
             store.put(operation).expect("put");
         }
@@ -232,11 +271,15 @@ mod tests {
 
     #[test]
     fn entries_of_released_versions_are_read() {
-        let golden = include_str!("../../../tests/golden/operations/v1/entry.hex").trim();
-        let entry = encode(&Entry::V1(operation("restore-op-123"))).expect("encoded");
-        let hex: String = entry.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden);
-        let Entry::V1(read) = decode(&entry).expect("decoded");
-        assert_eq!(read, operation("restore-op-123"));
+        let alone = include_str!("../../../tests/golden/operations/v1/entry.hex");
+        let whole = include_str!("../../../tests/golden/operations/v1/on-cluster.hex");
+        for (golden, operation) in
+            [(alone, operation("restore-op-123")), (whole, on_cluster("restore-op-123"))]
+        {
+            let entry = encode(&Entry::of(operation.clone())).expect("encoded");
+            let hex: String = entry.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, golden.trim());
+            assert_eq!(decode::<Entry>(&entry).expect("decoded").operation(), operation);
+        }
     }
 }

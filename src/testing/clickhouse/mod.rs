@@ -2,6 +2,7 @@
 //! ids are good for one statement, a restart empties system.backups, a failed RESTORE leaves a part
 //! of the database, and a view of a database that was moved fires again after a restart.
 
+mod cluster;
 mod journal;
 mod server;
 mod world;

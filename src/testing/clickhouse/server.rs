@@ -1,9 +1,11 @@
 //! The server in memory as the manager speaks to it. Each command and each answer is a step of the
 //! fuse.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::world::{Db, Stored, Work, World};
+use super::cluster::Ddl;
+use super::world::{Db, Stored, Tbl, Work, World};
 use crate::clickhouse::statement::Transfer;
 use crate::clickhouse::{
     Command, Contents, DatabaseRow, Keys, Name, Object, Place, Server, ServerError,
@@ -62,29 +64,25 @@ impl Server for MemoryServer {
     }
 
     async fn databases(&self) -> Result<Vec<DatabaseRow>, ServerError> {
-        self.ask(|world| {
-            let row = |(name, db): (&Name, &Db)| DatabaseRow {
-                name: name.clone(),
-                uuid: db.uuid.clone(),
-                engine: "Atomic".into(),
-            };
-            Ok(world.databases.iter().map(row).collect())
-        })
-        .await
+        self.ask(|world| Ok(rows_of(&world.databases))).await
+    }
+
+    async fn databases_of(&self, _cluster: &Name) -> Result<Vec<DatabaseRow>, ServerError> {
+        self.ask(|world| Ok([rows_of(&world.databases), rows_of(&world.elsewhere)].concat())).await
     }
 
     async fn tables(&self, database: &Name) -> Result<Vec<TableRow>, ServerError> {
+        self.ask(|world| Ok(tables_of(&world.databases, database))).await
+    }
+
+    async fn tables_of(
+        &self,
+        _cluster: &Name,
+        database: &Name,
+    ) -> Result<Vec<TableRow>, ServerError> {
         self.ask(|world| {
-            let Some(db) = world.databases.get(database) else { return Ok(Vec::new()) };
-            let awake = db.tables.iter().filter(|(_, table)| !table.asleep);
-            let rows = awake.map(|(name, table)| TableRow {
-                name: name.clone(),
-                uuid: table.uuid.clone(),
-                engine: table.engine.clone(),
-                rows: Some(table.rows.len() as u64),
-                bytes: Some(8 * table.rows.len() as u64),
-            });
-            Ok(rows.collect())
+            let hosts = [&world.databases, &world.elsewhere];
+            Ok(hosts.into_iter().flat_map(|host| tables_of(host, database)).collect())
         })
         .await
     }
@@ -149,31 +147,70 @@ impl Server for MemoryServer {
     }
 }
 
+/// The databases of a host; each has the server's own.
+fn rows_of(host: &BTreeMap<Name, Db>) -> Vec<DatabaseRow> {
+    let row = |name: &Name, identity: &str| DatabaseRow {
+        name: name.clone(),
+        uuid: identity.to_owned(),
+        engine: "Atomic".into(),
+    };
+    let own = row(&Name::known("system"), "uuid-system");
+    host.iter().map(|(name, db)| row(name, &db.uuid)).chain([own]).collect()
+}
+
+fn tables_of(host: &BTreeMap<Name, Db>, database: &Name) -> Vec<TableRow> {
+    let Some(db) = host.get(database) else { return Vec::new() };
+    let awake = db.tables.iter().filter(|(_, table)| !table.asleep);
+    let row = |(name, table): (&Name, &Tbl)| TableRow {
+        name: name.clone(),
+        uuid: table.uuid.clone(),
+        engine: table.engine.clone(),
+        rows: Some(table.rows.len() as u64),
+        bytes: Some(8 * table.rows.len() as u64),
+    };
+    awake.map(row).collect()
+}
+
 fn unknown(number: i32) -> ServerError {
     ServerError::refused(number, "it is not there")
 }
 
+/// What each host does by itself, and whether all of them are to.
+fn ddl_of(command: &Command<'_>) -> Option<(Ddl, bool)> {
+    let of = |name: &Name| name.clone();
+    let (ddl, cluster) = match command {
+        Command::CreateDatabase { cluster, database } => {
+            (Ddl::Create { database: of(database) }, cluster)
+        }
+        Command::DropDatabase { cluster, database } => {
+            (Ddl::DropDatabase { database: of(database) }, cluster)
+        }
+        Command::RenameTable { cluster, database, from, to } => {
+            let missing = cluster.is_some();
+            (Ddl::Rename { database: of(database), from: of(from), to: of(to), missing }, cluster)
+        }
+        Command::DropTable { cluster, database, table } => {
+            (Ddl::DropTable { database: of(database), table: of(table) }, cluster)
+        }
+        _ => return None,
+    };
+    Some((ddl, cluster.is_some()))
+}
+
 impl World {
     fn run(&mut self, command: &Command<'_>) -> Result<(), ServerError> {
+        if let Some((ddl, cluster)) = ddl_of(command) {
+            return self.carry_out(ddl, cluster);
+        }
         match command {
             Command::Backup { object, transfer } => self.back_up(object, transfer),
             Command::Restore { source, target, transfer } => self.restore(source, target, transfer),
-            Command::CreateDatabase { database } => {
-                let fresh = self.uuid();
-                let fresh = || Db { uuid: fresh, ..Db::default() };
-                self.databases.entry((*database).clone()).or_insert_with(fresh);
-                Ok(())
-            }
             Command::RenameDatabase { from, to } => {
                 if self.databases.contains_key(*to) {
                     return Err(ServerError::refused(82, "it exists"));
                 }
                 let db = self.databases.remove(*from).ok_or(unknown(81))?;
                 self.databases.insert((*to).clone(), db);
-                Ok(())
-            }
-            Command::DropDatabase { database } => {
-                self.databases.remove(*database);
                 Ok(())
             }
             Command::Kill { query } => {
@@ -192,9 +229,7 @@ impl World {
     }
 
     fn run_on_table(&mut self, command: &Command<'_>) -> Result<(), ServerError> {
-        let (Command::RenameTable { database, .. }
-        | Command::ExchangeTables { database, .. }
-        | Command::DropTable { database, .. }
+        let (Command::ExchangeTables { database, .. }
         | Command::Detach { database, .. }
         | Command::Attach { database, .. }) = command
         else {
@@ -202,19 +237,12 @@ impl World {
         };
         let db = self.databases.get_mut(*database).ok_or(unknown(81))?;
         match command {
-            Command::RenameTable { from, to, .. } => {
-                let table = db.tables.remove(*from).ok_or(unknown(60))?;
-                db.tables.insert((*to).clone(), table);
-            }
             Command::ExchangeTables { one, other, .. } => {
                 let (Some(a), Some(b)) = (db.tables.remove(*one), db.tables.remove(*other)) else {
                     return Err(unknown(60));
                 };
                 db.tables.insert((*one).clone(), b);
                 db.tables.insert((*other).clone(), a);
-            }
-            Command::DropTable { table, .. } => {
-                db.tables.remove(*table);
             }
             Command::Detach { view, .. } => {
                 let view = db.tables.get_mut(*view).filter(|view| !view.asleep);
@@ -287,8 +315,12 @@ impl World {
             table.copies = table.copies.as_ref().map(|(from, to)| (moved(from), moved(to)));
             (target.table.clone().unwrap_or_else(|| name.clone()), table)
         });
-        let work =
-            Work::Restore { database: target.database.clone(), tables: tables.collect(), done: 0 };
+        let work = Work::Restore {
+            database: target.database.clone(),
+            tables: tables.collect(),
+            done: 0,
+            everywhere: transfer.cluster.is_some(),
+        };
         self.begin(&transfer.id, url, ServerStatus::Restoring, Some(work));
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! What the server in memory holds: databases, tables, views that fire, backups in a store, and
 //! operations that work on while nobody looks. Owns the rules; speaks to nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use super::cluster::Ddl;
 use crate::clickhouse::{Manifest, Name, Object, ServerError, ServerOperation, ServerStatus};
 use crate::journal::OperationSize;
 
@@ -49,6 +50,10 @@ pub struct Faults {
     pub at_once: bool,
     /// So many steps of an operation move nothing that system.backups shows.
     pub unseen: u64,
+    /// Every so many statements for a whole cluster its other host comes to it later.
+    pub late: Option<usize>,
+    /// The other host hears of no statement for the cluster, and nobody notices.
+    pub deaf: bool,
 }
 
 /// A finished backup, or its lock.
@@ -64,7 +69,7 @@ pub(super) struct Stored {
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     Backup { url: String },
-    Restore { database: Name, tables: Vec<(Name, Tbl)>, done: usize },
+    Restore { database: Name, tables: Vec<(Name, Tbl)>, done: usize, everywhere: bool },
 }
 
 /// Everything the server holds.
@@ -72,6 +77,8 @@ pub(super) enum Work {
 pub struct World {
     /// Databases.
     pub databases: BTreeMap<Name, Db>,
+    /// Databases of the cluster's other host.
+    pub elsewhere: BTreeMap<Name, Db>,
     /// What goes wrong.
     pub faults: Faults,
     /// How many questions were asked.
@@ -79,6 +86,9 @@ pub struct World {
     pub(super) stored: BTreeMap<String, Stored>,
     pub(super) operations: BTreeMap<String, (ServerOperation, Option<Work>)>,
     pub(super) commands: usize,
+    /// What the other host has not come to, and how often it was told something.
+    pub(super) waiting: VecDeque<Ddl>,
+    pub(super) told: usize,
     /// Steps of all operations.
     worked: u64,
     next: u64,
@@ -151,6 +161,10 @@ impl World {
 
     /// Lets every operation do a step.
     pub fn tick(&mut self) {
+        // A host that is late does not know that somebody waits for it.
+        if self.asked.is_multiple_of(3) {
+            drop(self.catch_up());
+        }
         let ids: Vec<_> = self.operations.keys().cloned().collect();
         for id in ids {
             while self.step(&id) && self.faults.at_once {}
@@ -177,7 +191,14 @@ impl World {
                 }
                 (Ok(ServerStatus::BackupCreated), None)
             }
-            Work::Restore { database, tables, done } => self.restore_one(database, tables, done),
+            Work::Restore { database, tables, done, everywhere } => {
+                if let (true, Some((name, table))) = (everywhere, tables.get(done)) {
+                    self.restore_elsewhere(&database, name, table);
+                }
+                let (status, done) = self.restore_one(&database, &tables, done);
+                let left = done.map(|done| Work::Restore { database, tables, done, everywhere });
+                (status, left)
+            }
         };
         match status {
             Ok(status) => operation.status = status,
@@ -193,10 +214,10 @@ impl World {
 
     fn restore_one(
         &mut self,
-        database: Name,
-        tables: Vec<(Name, Tbl)>,
+        database: &Name,
+        tables: &[(Name, Tbl)],
         done: usize,
-    ) -> (Result<ServerStatus, ServerError>, Option<Work>) {
+    ) -> (Result<ServerStatus, ServerError>, Option<usize>) {
         if self.faults.fail_after == Some(done) {
             return (Err(ServerError::refused(499, "the object is missing")), None);
         }
@@ -222,8 +243,7 @@ impl World {
             table.damaged = false;
         }
         db.tables.insert(name.clone(), table);
-        let left = Work::Restore { database, tables, done: done + 1 };
-        (Ok(ServerStatus::Restoring), Some(left))
+        (Ok(ServerStatus::Restoring), Some(done + 1))
     }
 
     /// What system.backups shows.
