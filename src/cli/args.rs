@@ -155,7 +155,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Back ClickHouse up into an object store and restore it, by its own BACKUP and RESTORE
     #[cfg(feature = "clickhouse")]
-    Clickhouse(Box<super::clickhouse_options::ClickhouseArgs>),
+    Clickhouse(Box<super::clickhouse_args::ClickhouseArgs>),
     /// Take tasks from RabbitMQ, carry them out and answer them, until a signal comes
     #[cfg(feature = "queue")]
     Worker(Box<super::queue_options::WorkerArgs>),
