@@ -204,8 +204,8 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// # Errors
     /// [`TaskError`] where the server does not answer.
     pub async fn list_backups(&self, query: &Query) -> Result<Page, TaskError> {
-        let servers = self.server.operations(SHOWN).await?;
-        let beside = self.server.beside().await?;
+        let (servers, beside) = tokio::join!(self.server.operations(SHOWN), self.server.beside());
+        let (servers, beside) = (servers?, beside?);
         let operations = self.memory().known.values().cloned().collect();
         Ok(list::page(operations, servers, beside, query))
     }
