@@ -3,12 +3,13 @@
 //! under a new id. Owns no statement.
 
 use super::failure::{Code, TaskError};
-use super::manager::{BackupManager, Watch, open_id, place};
+use super::manager::{BackupManager, open_id, place};
 use super::manifest::Contents;
 use super::name::Name;
 use super::request::CreateBackup;
 use super::statement::{Command, Transfer, attempt_id, attempt_of};
 use super::waiting::Ended;
+use super::watch::Watch;
 use super::{Keys, Server, ServerError};
 use crate::journal::{Operation, OperationEnd, OperationStep, Operations};
 

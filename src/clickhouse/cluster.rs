@@ -3,11 +3,12 @@
 
 use super::decide::Decision;
 use super::failure::{Code, ServerError, TaskError};
-use super::manager::{BackupManager, Watch, open_id};
+use super::manager::{BackupManager, open_id};
 use super::name::{Name, Object};
 use super::preflight::Names;
 use super::request::RestoreBackup;
 use super::statement::Command;
+use super::watch::Watch;
 use super::{DatabaseRow, Server, TableRow};
 use crate::journal::{Operation, Operations};
 

@@ -3,10 +3,11 @@
 
 use super::decide::{Beside, Live, Look, Sent};
 use super::failure::TaskError;
-use super::manager::{BackupManager, Watch, open_id};
+use super::manager::{BackupManager, open_id};
 use super::name::Name;
 use super::preflight::Names;
 use super::statement::attempt_id;
+use super::watch::Watch;
 use super::{Server, ServerError};
 use crate::journal::{Operation, OperationStep, Operations};
 

@@ -1,18 +1,18 @@
-//! The manager: takes operations on, remembers them, and tells of them. Owns the journal's memory
-//! and the rule that one operation works under a name at a time. How a backup and a restore go is in
-//! `backup` and `restore`.
+//! The manager: takes operations on and remembers them. Owns the journal's memory and the rule that
+//! one operation works under a name at a time. How a backup and a restore go is in `backup` and
+//! `restore`, what is told of them in `told`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Server;
 use super::failure::{Code, TaskError};
-use super::list::{self, Entry, Page, Query};
 use super::name::{Name, Object, OperationId};
 use super::patience::Patience;
 use super::place::Place;
 use super::request::{Common, CreateBackup, RestoreBackup, fingerprint};
 use super::statement::attempt_id;
+use super::watch::Watch;
 use crate::journal::{
     JournalError, OnCluster, Operation, OperationEnd, OperationFailure, OperationKind,
     OperationStep, Operations,
@@ -20,49 +20,9 @@ use crate::journal::{
 
 /// How many ended operations are remembered.
 const KEPT: usize = 10_000;
-/// How many of the server's own operations are looked at for a list.
-const SHOWN: usize = 2000;
 
 /// How many attempts of an id may have been used by others.
-const USED: u32 = 100;
-
-/// Who asked for an operation.
-pub trait Watch: Send + Sync {
-    /// From here on the operation is the journal's alone: ClickHouse has accepted the statement, or
-    /// the first step that cannot be undone by waiting is next. False: somebody else has the task,
-    /// nothing more may be done.
-    fn own(&self, operation: &Operation) -> impl Future<Output = bool> + Send;
-
-    /// Something was journalled.
-    fn tell(&self, _operation: &Operation) {}
-
-    /// Whether to leave off at the next safe place.
-    fn is_stopped(&self) -> bool {
-        false
-    }
-
-    /// Whether the task comes again if this process dies before it is owned: what is known of it
-    /// until then need not outlive the process.
-    fn is_kept(&self) -> bool {
-        false
-    }
-
-    /// Whether the task was given to somebody before who may have begun it and died: a finished
-    /// backup of this id at its place is then its own.
-    fn is_redelivered(&self) -> bool {
-        false
-    }
-}
-
-/// Nobody: whoever asked waits, and no queue has the task.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Alone;
-
-impl Watch for Alone {
-    async fn own(&self, _operation: &Operation) -> bool {
-        true
-    }
-}
+pub(super) const USED: u32 = 100;
 
 /// Backups and restores of one server, with one journal.
 pub struct BackupManager<S, J> {
@@ -119,6 +79,11 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         let mut open: Vec<_> = open.cloned().collect();
         open.sort_by_key(|operation| operation.created);
         open
+    }
+
+    /// All operations of the journal.
+    pub(super) fn all_known(&self) -> Vec<Operation> {
+        self.memory().known.values().cloned().collect()
     }
 
     /// What the journal knows of an operation.
@@ -197,44 +162,6 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
             OperationKind::Backup => self.recover_backup(operation, keys, watch).await,
             OperationKind::Restore => self.drive_restore(operation, None, watch).await,
         }
-    }
-
-    /// `list_backups`
-    ///
-    /// # Errors
-    /// [`TaskError`] where the server does not answer.
-    pub async fn list_backups(&self, query: &Query) -> Result<Page, TaskError> {
-        let servers = self.server.operations(SHOWN).await?;
-        let beside = self.server.beside().await?;
-        let operations = self.memory().known.values().cloned().collect();
-        Ok(list::page(operations, servers, beside, query))
-    }
-
-    /// `get_backup`. An operation at its end is told of without asking the server.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`], or the server does not answer.
-    pub async fn get_backup(&self, id: &OperationId) -> Result<Entry, TaskError> {
-        match self.known(id) {
-            Some(operation) if operation.end.is_some() => {
-                Ok(Entry { operation: Some(operation), server: None, beside: None })
-            }
-            Some(operation) => entry_of(&self.server, id, Some(operation)).await,
-            None => entry_of(&self.server, &self.shown_as(id).await?, None).await,
-        }
-    }
-
-    /// What the server shows an operation of another journal as: its newest attempt.
-    async fn shown_as(&self, id: &OperationId) -> Result<OperationId, TaskError> {
-        let mut shown = id.clone();
-        for number in 1..=USED {
-            let attempt = id.attempt(number);
-            if self.server.operation(&attempt).await?.is_none() {
-                break;
-            }
-            shown = OperationId::known(&attempt);
-        }
-        Ok(shown)
     }
 
     /// Forgets an operation whose task is another worker's: this journal has no say in it. One that
@@ -467,36 +394,6 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         }
         operation.owned = true;
         self.put(operation)
-    }
-}
-
-/// Joins what a journal knows of an operation with what the server shows, or has in its log.
-///
-/// # Errors
-/// [`Code::NotFound`] where neither knows it; the server does not answer, and nothing else tells.
-pub async fn entry_of<S: Server>(
-    server: &S,
-    id: &OperationId,
-    operation: Option<Operation>,
-) -> Result<Entry, TaskError> {
-    let shown = match &operation {
-        Some(operation) => attempt_id(&operation.id, operation.attempt),
-        None => id.as_str().to_owned(),
-    };
-    let server = match server.operation(&shown).await {
-        Ok(None) => server.logged(&shown).await,
-        answer => answer,
-    };
-    match (operation, server) {
-        (None, Ok(None)) => {
-            Err(TaskError::new(Code::NotFound, format!("no operation {id} is known")))
-        }
-        (None, Err(error)) => Err(error.into()),
-        // What the journal knows needs no server.
-        (operation, server) => {
-            let server = server.unwrap_or(None);
-            Ok(Entry { operation, server, beside: None })
-        }
     }
 }
 

@@ -22,11 +22,13 @@ mod restore;
 mod secret;
 pub mod server;
 pub mod statement;
+mod told;
 mod waiting;
+mod watch;
 
 pub use failure::{Code, ServerError, TaskError};
 pub use list::{Entry, Page, Query, Source, Status};
-pub use manager::{Alone, BackupManager, Watch, entry_of};
+pub use manager::BackupManager;
 pub use manifest::{Contents, Manifest};
 pub use name::{Name, Object, OperationId};
 pub use patience::Patience;
@@ -34,6 +36,8 @@ pub use place::{Collection, Place, Places};
 pub use request::{Common, CreateBackup, Policy, RestoreBackup, Task};
 pub use secret::{Keys, Secret};
 pub use statement::{Command, Statement};
+pub use told::entry_of;
+pub use watch::{Alone, Watch};
 
 use crate::journal::OperationSize;
 

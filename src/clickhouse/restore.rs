@@ -4,13 +4,14 @@
 use super::cluster::{Told, cluster_of};
 use super::decide::{Decision, Look, Sent, decide_database, decide_table};
 use super::failure::{Code, TaskError};
-use super::manager::{BackupManager, Watch, failure, open_id};
+use super::manager::{BackupManager, failure, open_id};
 use super::name::Name;
 use super::preflight::Names;
 use super::report::error_of;
 use super::request::RestoreBackup;
 use super::statement::{Command, Transfer, attempt_id};
 use super::waiting::{Ended, error_of_server};
+use super::watch::Watch;
 use super::{Server, ServerError, TableRow};
 use crate::journal::{Operation, OperationEnd, OperationStep, Operations, TableCheck};
 

@@ -116,6 +116,22 @@ impl ClickhouseServer {
         answer(rows.await, time, statement)
     }
 
+    /// Databases and tables, each of those that are wanted: two questions at once take less time than
+    /// one about both.
+    async fn objects(&self, wanted: [&str; 2]) -> Result<Vec<Object>, ServerError> {
+        let [of_databases, of_tables] = wanted;
+        let ask = |text: String| Statement { text, ..Statement::default() };
+        let databases =
+            ask(format!("SELECT name AS base, '' AS given FROM system.databases {of_databases}"));
+        let tables =
+            ask(format!("SELECT database AS base, name AS given FROM system.tables {of_tables}"));
+        let (databases, tables) = tokio::join!(
+            self.rows::<BesideRow>(&databases, QUESTION),
+            self.rows::<BesideRow>(&tables, QUESTION)
+        );
+        Ok(databases?.into_iter().chain(tables?).map(BesideRow::object).collect())
+    }
+
     async fn databases_by(&self, question: &Statement) -> Result<Vec<DatabaseRow>, ServerError> {
         let rows: Vec<NamedRow> = self.rows(question, QUESTION).await?;
         let row = |row: NamedRow| DatabaseRow {
@@ -295,29 +311,14 @@ impl Server for ClickhouseServer {
     }
 
     async fn beside(&self) -> Result<Vec<Object>, ServerError> {
-        let text = "SELECT name AS base, '' AS given FROM system.databases WHERE \
-                    match(name, '__bk_[0-9a-f]{16}$') UNION ALL SELECT database AS base, \
-                    name AS given FROM system.tables WHERE match(name, '__bk_[0-9a-f]{16}$')"
-            .to_owned();
-        let rows: Vec<BesideRow> =
-            self.rows(&Statement { text, ..Statement::default() }, QUESTION).await?;
-        Ok(rows.into_iter().map(BesideRow::object).collect())
+        const GIVEN: &str = "WHERE match(name, '__bk_[0-9a-f]{16}$')";
+        self.objects([GIVEN, GIVEN]).await
     }
 
     async fn beside_of(&self, database: &Name) -> Result<Vec<Object>, ServerError> {
-        // Two questions at once take less time than one about both; names alone are cheap.
-        let databases = "SELECT name AS base, '' AS given FROM system.databases".to_owned();
-        let tables = format!(
-            "SELECT database AS base, name AS given FROM system.tables WHERE database = {}",
-            text(database.as_str())
-        );
-        let [databases, tables] =
-            [databases, tables].map(|text| Statement { text, ..Statement::default() });
-        let (databases, tables) = tokio::join!(
-            self.rows::<BesideRow>(&databases, QUESTION),
-            self.rows::<BesideRow>(&tables, QUESTION)
-        );
-        let all = databases?.into_iter().chain(tables?).map(BesideRow::object);
+        // Names alone are cheap.
+        let within = format!("WHERE database = {}", text(database.as_str()));
+        let all = self.objects(["", &within]).await?.into_iter();
         Ok(all.filter(|object| object.is_near(database)).collect())
     }
 
@@ -337,13 +338,15 @@ impl Server for ClickhouseServer {
     }
 
     async fn operations(&self, most: usize) -> Result<Vec<ServerOperation>, ServerError> {
-        let rest = format!("ORDER BY start_time DESC LIMIT {most}");
-        let mut all = self.shown("backups", &rest).await?;
-        let rest =
+        let newest = format!("ORDER BY start_time DESC LIMIT {most}");
+        let logged =
             format!("ORDER BY event_time_microseconds DESC LIMIT 1 BY id, start_time LIMIT {most}");
+        let (all, older) = tokio::join!(self.shown("backups", &newest), self.in_log(&logged));
+        let mut all = all?;
         let seen: Vec<_> = all.iter().map(|known| (known.id.clone(), known.started)).collect();
-        let older = self.in_log(&rest).await?.into_iter();
-        all.extend(older.filter(|known| !seen.contains(&(known.id.clone(), known.started))));
+        all.extend(
+            older?.into_iter().filter(|known| !seen.contains(&(known.id.clone(), known.started))),
+        );
         Ok(all)
     }
 

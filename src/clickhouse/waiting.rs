@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use super::failure::{Code, ServerError, TaskError};
-use super::manager::{BackupManager, Watch, open_id};
+use super::manager::{BackupManager, open_id};
 use super::patience::Movement;
 use super::statement::{Command, attempt_id};
+use super::watch::Watch;
 use super::{Server, ServerOperation};
 use crate::journal::{Operation, Operations};
 
