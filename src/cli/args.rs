@@ -18,7 +18,7 @@ pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-/// Resumable backups of Prostore datamarts into a Kafka topic.
+/// Resumable backups: Prostore datamarts into a Kafka topic, ClickHouse into an object store.
 ///
 /// Each option can also be a variable of the environment or stand in a file: a flag comes before a
 /// variable, that before the file of --config, and that before the default.
@@ -155,7 +155,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Back ClickHouse up into an object store and restore it, by its own BACKUP and RESTORE
     #[cfg(feature = "clickhouse")]
-    Clickhouse(Box<super::clickhouse_options::ClickhouseArgs>),
+    Clickhouse(Box<super::clickhouse_args::ClickhouseArgs>),
     /// Take tasks from RabbitMQ, carry them out and answer them, until a signal comes
     #[cfg(feature = "queue")]
     Worker(Box<super::queue_options::WorkerArgs>),

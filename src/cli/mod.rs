@@ -3,7 +3,9 @@
 
 pub mod args;
 #[cfg(feature = "clickhouse")]
-pub mod clickhouse_options;
+pub mod clickhouse_args;
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse_settings;
 mod commands;
 pub mod config;
 pub mod connect;

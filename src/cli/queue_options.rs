@@ -11,7 +11,8 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde_json::Value;
 
-use super::clickhouse_options::{self as options, ClickhouseMeans, MeansArgs};
+use super::clickhouse_args::MeansArgs;
+use super::clickhouse_settings::{self as options, ClickhouseMeans};
 use super::kafka_options::read_secret;
 use super::queue_commands::{OWN, rules};
 use super::settings::{SettingsError, Surroundings};

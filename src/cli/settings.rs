@@ -81,7 +81,7 @@ pub enum Task {
     Verify(VerifySettings),
     /// Back ClickHouse up or restore it.
     #[cfg(feature = "clickhouse")]
-    Clickhouse(Box<super::clickhouse_options::ClickhouseSettings>),
+    Clickhouse(Box<super::clickhouse_settings::ClickhouseSettings>),
     /// Take tasks from a queue.
     #[cfg(feature = "queue")]
     Worker(Box<super::queue_options::WorkerSettings>),
@@ -321,7 +321,7 @@ fn task(
         }
         #[cfg(feature = "clickhouse")]
         Command::Clickhouse(args) => Task::Clickhouse(Box::new(
-            super::clickhouse_options::ClickhouseSettings::check(*args, around)?,
+            super::clickhouse_settings::ClickhouseSettings::check(*args, around)?,
         )),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,

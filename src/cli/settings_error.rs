@@ -44,7 +44,7 @@ pub enum SettingsError {
     /// An option about ClickHouse.
     #[cfg(feature = "clickhouse")]
     #[error(transparent)]
-    Clickhouse(#[from] super::clickhouse_options::ClickhouseOptionError),
+    Clickhouse(#[from] super::clickhouse_settings::ClickhouseOptionError),
     /// An option about brokers.
     #[error(transparent)]
     Kafka(#[from] KafkaOptionError),

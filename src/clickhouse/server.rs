@@ -351,15 +351,19 @@ impl Server for ClickhouseServer {
     }
 
     async fn contents(&self, place: &Place, keys: Option<&Keys>) -> Result<Contents, ServerError> {
-        let files: Vec<FileRow> = self.rows(&question::listing(place, keys), QUESTION).await?;
+        let (listing, manifest) = (question::listing(place, keys), question::manifest(place, keys));
+        // Each takes the store's time: both at once, though there may be no manifest to read.
+        let (files, rows) = tokio::join!(
+            self.rows::<FileRow>(&listing, QUESTION),
+            self.rows::<ManifestRow>(&manifest, QUESTION)
+        );
+        let files = files?;
         let has = |name: &str| files.iter().any(|row| row.file == name);
-        let backup = match has(".backup") {
-            true => {
-                let statement = question::manifest(place, keys);
-                let rows: Vec<ManifestRow> = self.rows(&statement, QUESTION).await?;
-                rows.into_iter().next().map(|row| Manifest::read(row.id, &row.names))
-            }
-            false => None,
+        let backup = match (has(".backup"), rows) {
+            (false, _) => None,
+            (true, Ok(rows)) => manifest_of(rows),
+            // It may have come between the two.
+            (true, Err(_)) => manifest_of(self.rows(&manifest, QUESTION).await?),
         };
         Ok(Contents { locked: has(".lock"), backup })
     }
@@ -368,6 +372,10 @@ impl Server for ClickhouseServer {
         let rows: Vec<CheckRow> = self.rows(&question::check(database, table), CHECK).await?;
         Ok(rows.iter().all(|row| row.result))
     }
+}
+
+fn manifest_of(rows: Vec<ManifestRow>) -> Option<Manifest> {
+    rows.into_iter().next().map(|row| Manifest::read(row.id, &row.names))
 }
 
 /// What became of a statement. Keys that a text of the server repeats are taken out of it.

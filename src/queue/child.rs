@@ -18,7 +18,7 @@ use crate::clickhouse::Secret;
 /// Largest document of a command, bytes; what comes after is read and forgotten.
 const LARGEST_OUTPUT: usize = 1 << 20;
 /// Longest line of its log that is kept, bytes.
-const LONGEST_LINE: usize = 4096;
+const LONGEST_LINE: u64 = 4096;
 /// What variables of this program begin with.
 const OURS: &str = "DELTAKEEP_";
 
@@ -142,11 +142,11 @@ async fn lines(err: impl AsyncRead + Unpin, begun: watch::Sender<Option<String>>
     let mut line = Vec::new();
     loop {
         line.clear();
-        match err.read_until(b'\n', &mut line).await {
+        // What is longer is read as several lines.
+        match (&mut err).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return last,
             Ok(_) => {}
         }
-        line.truncate(LONGEST_LINE);
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
         tracing::debug!("a command says: {text}");
@@ -284,6 +284,8 @@ mod tests {
     async fn a_flood_of_output_ends_nothing() {
         let (_, ending) = run("yes | head -c 3000000; yes | head -c 300000 >&2; exit 4").await;
         assert_eq!((ending.code, ending.message.as_str()), (Some(4), "y"));
+        let (_, ending) = run("head -c 3000000 /dev/zero | tr '\\0' y >&2; exit 4").await;
+        assert!(ending.message.len() <= 4096, "a line without an end");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cli::args::Output;
-use crate::cli::clickhouse_options::{ClickhouseSettings, ClickhouseTask};
+use crate::cli::clickhouse_settings::{ClickhouseSettings, ClickhouseTask};
 use crate::cli::console::say;
 use crate::cli::exit_code::{ExitCode, Failure};
 use crate::cli::report::{of_store, of_task};
