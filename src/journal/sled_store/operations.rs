@@ -163,7 +163,7 @@ impl Operations for SledOperations {
     fn note(&mut self, operation: &Operation) -> Result<(), JournalError> {
         self.store.with(|table| {
             let mut change = table.change();
-            change.put(layout::operation_key(&operation.id), &Entry::V1(operation.clone()))?;
+            change.put(layout::operation_key(&operation.id), &Entry::of(operation.clone()))?;
             change.note()
         })?;
         self.told.insert(operation.id.clone(), operation.clone());
@@ -247,12 +247,15 @@ mod tests {
         let busy = SledOperations::open(&path).map(|_| ());
         assert!(matches!(busy, Err(JournalError::InUse { holder: Some(_), .. })), "{busy:?}");
         assert_eq!(SledOperations::told(&path).expect("told"), [a.clone(), ab.clone()]);
-        let changed = Operation { attempt: 9, ..a };
-        store.note(&changed).expect("noted");
-        assert_eq!(store.all().expect("all")[0], changed, "seen before it is durable");
+        let [a, ab] = [a, ab].map(|operation| Operation { attempt: 9, ..operation });
+        for operation in [&a, &ab] {
+            store.note(operation).expect("noted");
+        }
+        let seen = [a, ab.clone()];
+        assert_eq!(store.all().expect("all"), seen, "before they are durable");
         drop(store);
         let mut store = SledOperations::open(&path).expect("a store");
-        assert_eq!(store.all().expect("all"), [changed, ab.clone()]);
+        assert_eq!(store.all().expect("all"), seen);
         store.forget(&["a".to_owned()]).expect("forgotten");
         assert_eq!(store.all().expect("all"), [ab]);
     }
