@@ -174,10 +174,16 @@ X
     [ "$code" = 200 ] || [ "$code" = 409 ]
 }
 
-# RabbitMQ leaves a daemon of its own behind that knows names of nodes.
+# RabbitMQ leaves a daemon of its own behind that knows names of nodes. It does not end while a node
+# is connected, and a node's connections end a little after its process seems gone.
 after_store() {
-    [ "$1" = rabbitmq ] && [ -d "$home/rabbitmq" ] || return 0
-    (rabbitmq_environment; epmd -kill) >/dev/null 2>&1 || true
+    local tries=30
+    [ "$1" = rabbitmq ] || return 0
+    while [ $tries -gt 0 ] && port_answers "$(port_beside rabbitmq 3)"; do
+        (rabbitmq_environment; epmd -kill) >/dev/null 2>&1 || true
+        sleep 0.1
+        tries=$((tries - 1))
+    done
 }
 
 store_variables() {
