@@ -5,7 +5,7 @@
 use super::failure::{Code, TaskError};
 use super::manager::{BackupManager, open_id, place};
 use super::manifest::Contents;
-use super::name::Name;
+use super::name::{Name, Object};
 use super::request::CreateBackup;
 use super::statement::{Command, Transfer, attempt_id, attempt_of};
 use super::waiting::Ended;
@@ -337,21 +337,28 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
     /// of it. `mine` is what this operation keeps there itself.
     pub(super) async fn require_no_others(
         &self,
-        object: &super::Object,
+        object: &Object,
         mine: Option<&Name>,
     ) -> Result<(), TaskError> {
-        let concerns = |other: &super::Object| match (&other.table, &object.table) {
-            (Some(given), Some(table)) => given.is_beside_of(table),
-            _ => true,
-        };
-        let others = self.server.beside_of(&object.database).await?;
-        let mut others = others.iter().filter(|other| concerns(other)).map(super::Object::given);
-        match others.find(|given| Some(*given) != mine) {
-            None => Ok(()),
-            Some(given) => {
-                let message = format!("{given} tells of another operation on {object}");
-                Err(TaskError::new(Code::Busy, message))
-            }
+        require_none(object, mine, &self.server.beside_of(&object.database).await?)
+    }
+}
+
+/// What is beside a database or in it concerns whoever works on that, but `mine`.
+pub(super) fn require_none(
+    object: &Object,
+    mine: Option<&Name>,
+    others: &[Object],
+) -> Result<(), TaskError> {
+    let concerns = |other: &&Object| match (&other.table, &object.table) {
+        (Some(given), Some(table)) => given.is_beside_of(table),
+        _ => true,
+    };
+    match others.iter().filter(concerns).map(Object::given).find(|given| Some(*given) != mine) {
+        None => Ok(()),
+        Some(given) => {
+            let message = format!("{given} tells of another operation on {object}");
+            Err(TaskError::new(Code::Busy, message))
         }
     }
 }

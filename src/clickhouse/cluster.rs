@@ -1,6 +1,7 @@
 //! What is different where a whole cluster is restored: the names on all of its hosts count, what is
 //! done is done on all of them, and what some have done is not taken back. Never replaces anything.
 
+use super::backup::require_none;
 use super::decide::Decision;
 use super::failure::{Code, ServerError, TaskError};
 use super::manager::{BackupManager, open_id};
@@ -85,7 +86,11 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         let tables = self.server.tables_of(cluster, &target.database).await?;
         let tables: Vec<Name> = tables.into_iter().map(|row| row.name).collect();
         let mine = beside.table.as_ref().filter(|_| adopt);
-        require_no_others(target, mine, &databases, &tables)?;
+        let whole = databases.iter().map(|row| (row.name.clone(), None));
+        let part = tables.iter().map(|name| (target.database.clone(), Some(name.clone())));
+        let all = whole.chain(part).map(|(database, table)| Object { database, table });
+        let others: Vec<_> = all.filter(|object| object.is_near(&target.database)).collect();
+        require_none(target, mine, &others)?;
         let hosts = |name: &str| databases.iter().filter(|row| row.name.as_str() == name).count();
         let here = hosts(target.database.as_str());
         let Some(table) = &target.table else {
@@ -165,29 +170,6 @@ impl<S: Server, J: Operations> BackupManager<S, J> {
         match error.is(LATE) || seen.map_or(true, some) {
             true => Err(TaskError::from(error).of_open(&open_id(operation))),
             false => self.roll_back(operation, error.into()),
-        }
-    }
-}
-
-/// As [`BackupManager::require_no_others`], on all hosts.
-fn require_no_others(
-    target: &Object,
-    mine: Option<&Name>,
-    databases: &[DatabaseRow],
-    tables: &[Name],
-) -> Result<(), TaskError> {
-    let concerns = |name: &&Name| match &target.table {
-        Some(table) => name.is_beside_of(table),
-        None => name.is_beside(),
-    };
-    let whole =
-        databases.iter().map(|row| &row.name).find(|name| name.is_beside_of(&target.database));
-    let part = tables.iter().filter(concerns).find(|name| Some(*name) != mine);
-    match whole.or(part) {
-        None => Ok(()),
-        Some(name) => {
-            let message = format!("{name} tells of another operation on {target}");
-            Err(TaskError::new(Code::Busy, message))
         }
     }
 }
