@@ -308,13 +308,14 @@ fn a_database_is_not_left_half_way_by_a_stop_in_the_middle_of_an_overwrite() {
     let mut task = desk.restore(&path, &desk.store.db, "over-1");
     task["payload"]["request"]["max_backup_bandwidth"] = 4_000_000.into();
     desk.put(&task.to_string(), "over");
-    let aside = || {
-        let found = format!(
-            "SELECT count() FROM system.databases WHERE name LIKE '{}\\\\_\\\\_bk%'",
-            desk.store.db
-        );
-        sql(&found) == "1"
-    };
+    let beside = format!(
+        "SELECT count() FROM system.databases WHERE name LIKE '{}\\\\_\\\\_bk%'",
+        desk.store.db
+    );
+    // The stop must not come before RESTORE was sent: then it would go back.
+    let restores =
+        "SELECT count() FROM system.backups WHERE id LIKE 'over-1-a%' AND status = 'RESTORING'";
+    let aside = || sql(&beside) == "1" && sql(restores) == "1";
     assert!(eventually(std::time::Duration::from_secs(30), aside), "it never began");
     desk.stop(worker);
     let worker = desk.worker(&[]);
